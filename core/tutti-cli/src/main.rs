@@ -1,0 +1,2 @@
+//! Command line of tutti.
+fn main() {}

@@ -1,0 +1,13 @@
+//! Cells, their matrix and their labels, checked once.
+
+mod align;
+mod categorical;
+mod cells;
+mod csr;
+mod source;
+
+pub use align::GeneAlignment;
+pub use categorical::Categorical;
+pub use cells::Cells;
+pub use csr::{Csr, CsrView, Indices, Offsets, Values};
+pub use source::{CellSource, GeneSubset, row_blocks};

@@ -1,0 +1,9 @@
+//! Contrastive and metric learning for single-cell data.
+
+pub mod data;
+pub mod error;
+pub mod observe;
+pub mod rng;
+pub mod threads;
+
+pub use error::{Error, Result};
