@@ -2,7 +2,11 @@
 
 pub mod data;
 pub mod error;
+pub mod loss;
+pub mod nn;
 pub mod observe;
+pub mod ops;
+pub mod optim;
 pub mod rng;
 pub mod threads;
 

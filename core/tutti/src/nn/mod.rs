@@ -1,0 +1,15 @@
+//! Layers. Each holds its tensors and knows two things: its forward pass and how to detach itself from the gradient.
+
+mod decoder;
+mod dropout;
+mod heads;
+mod mlp;
+mod norm;
+mod parameters;
+
+pub use decoder::Decoder;
+pub use dropout::dropout;
+pub use heads::Classifier;
+pub use mlp::{Dense, Mlp, MlpConfig, SparseMlp};
+pub use norm::{LEAKY_SLOPE, Norm, NormActivation};
+pub use parameters::{Draws, Kernels, Parameter, Parameters, Pass};

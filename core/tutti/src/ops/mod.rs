@@ -1,0 +1,11 @@
+//! Operations with their own backward pass, where candle's stock ones are too slow.
+//!
+//! Each has a plain candle twin, used on devices without a kernel of ours and as the oracle in tests. On a CPU the vector
+//! instructions are chosen when the program runs; machines with other instructions may differ in the last bits, thread counts never.
+
+pub mod layer_norm;
+pub mod nt_xent;
+mod simd;
+pub mod sparse_linear;
+
+pub(crate) use simd::{AdamStep, adam_update, axpy_rows};

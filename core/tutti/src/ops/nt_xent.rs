@@ -1,0 +1,271 @@
+//! NT-Xent with hard-negative weighting: loss and gradient in one pass over the similarity matrix.
+
+use candle_core::{CpuStorage, CustomOp2, D, Layout, Shape, Tensor};
+use rayon::prelude::*;
+
+use super::simd::{dot, exp_scaled, sum};
+use super::sparse_linear::cpu_f32;
+use crate::error::Result;
+
+/// Settings of the loss; see [`crate::loss::nt_xent`], which checks them.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Settings {
+    pub temperature: f32,
+    pub beta: f32,
+    pub decoupled: bool,
+    /// Rows (of one view) with the same group are never negatives of each other.
+    pub groups: Option<Vec<u32>>,
+}
+
+impl Settings {
+    /// Whether row `j` of both views stacked is a negative of row `i`.
+    fn is_negative(&self, i: usize, j: usize, n: usize) -> bool {
+        i % n != j % n && self.groups.as_ref().is_none_or(|g| g[i % n] != g[j % n])
+    }
+}
+
+/// The fused loss on the CPU; z_a, z_b: [n, d], rows paired; a scalar, the mean over all 2n anchors.
+pub(crate) fn nt_xent_fused(z_a: &Tensor, z_b: &Tensor, settings: Settings) -> Result<Tensor> {
+    let track = (z_a.track_op(), z_b.track_op());
+    let op = NtXent { settings, track, gradients: Default::default() };
+    Ok(z_a.contiguous()?.apply_op2(&z_b.contiguous()?, op)?)
+}
+
+/// The plain twin, from stock operations, for any device.
+pub(crate) fn nt_xent_plain(z_a: &Tensor, z_b: &Tensor, s: &Settings) -> Result<Tensor> {
+    let (n, _) = z_a.dims2()?;
+    let device = z_a.device();
+    let z = Tensor::cat(&[z_a, z_b], 0)?;
+    let norm = z.sqr()?.sum_keepdim(D::Minus1)?.sqrt()?.clamp(1e-12, f64::INFINITY)?;
+    let u = z.broadcast_div(&norm)?;
+    let sim = (u.matmul(&u.t()?)? / f64::from(s.temperature))?; // [2n, 2n]
+    let mask = |keep: &dyn Fn(usize, usize) -> bool| {
+        let values: Vec<f32> = (0..4 * n * n).map(|p| f32::from(u8::from(keep(p / (2 * n), p % (2 * n))))).collect();
+        Tensor::from_vec(values, (2 * n, 2 * n), device)
+    };
+    let negative = mask(&|i, j| s.is_negative(i, j, n))?;
+    let partner = mask(&|i, j| i != j && i % n == j % n)?;
+    let count = negative.sum_keepdim(1)?; // [2n, 1]
+    let positive = (&sim * &partner)?.sum_keepdim(1)?;
+    // The largest similarity is 1 / temperature: subtracting it keeps every exponential below 1.
+    let top = 1.0 / f64::from(s.temperature);
+    let beta = f64::from(s.beta);
+    let raised = (((&sim - top)? * (1.0 + beta))?.exp()? * &negative)?.sum_keepdim(1)?.log()?;
+    let tilt = (((&sim - top)? * beta)?.exp()? * &negative)?.sum_keepdim(1)?.broadcast_div(&count)?.log()?;
+    let log_negatives = ((raised - tilt)? + top)?;
+    let loss =
+        if s.decoupled { (log_negatives - positive)? } else { (log_negatives - positive)?.exp()?.affine(1.0, 1.0)?.log()? };
+    Ok(loss.mean_all()?)
+}
+
+struct NtXent {
+    settings: Settings,
+    track: (bool, bool),
+    /// Gradients of both views for an upstream gradient of 1, left by the forward pass.
+    gradients: std::sync::Mutex<(Option<Vec<f32>>, Option<Vec<f32>>)>,
+}
+
+impl CustomOp2 for NtXent {
+    fn name(&self) -> &'static str {
+        "nt_xent"
+    }
+
+    fn cpu_fwd(
+        &self,
+        a: &CpuStorage,
+        a_layout: &Layout,
+        b: &CpuStorage,
+        b_layout: &Layout,
+    ) -> candle_core::Result<(CpuStorage, Shape)> {
+        let (n, d) = a_layout.shape().dims2()?;
+        if b_layout.shape().dims() != [n, d] {
+            candle_core::bail!("nt_xent: views of shapes {:?} and {:?}", a_layout.shape(), b_layout.shape());
+        }
+        let views = Views::normalise(cpu_f32(a, a_layout)?, cpu_f32(b, b_layout)?, n, d);
+        let (loss, weights) = views.loss_and_weights(&self.settings);
+        let first = self.track.0.then(|| views.gradient(&weights, 0));
+        let second = self.track.1.then(|| views.gradient(&weights, n));
+        *self.gradients.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = (first, second);
+        Ok((CpuStorage::F32(vec![loss]), Shape::from(())))
+    }
+
+    fn bwd(&self, a: &Tensor, b: &Tensor, _res: &Tensor, grad: &Tensor) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
+        let scale = f64::from(grad.to_scalar::<f32>()?);
+        let (first, second) = std::mem::take(&mut *self.gradients.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+        let tensor = |values: Option<Vec<f32>>, like: &Tensor| -> candle_core::Result<Option<Tensor>> {
+            values.map(|v| Tensor::from_vec(v, like.shape(), like.device())?.affine(scale, 0.0)).transpose()
+        };
+        Ok((tensor(first, a)?, tensor(second, b)?))
+    }
+}
+
+/// Both views, rows divided by their lengths.
+struct Views {
+    n: usize,
+    d: usize,
+    /// [2n, d]
+    unit: Vec<f32>,
+    lengths: Vec<f32>,
+}
+
+/// Rows of the similarity matrix that one task handles; fixed, so that threads change no bit.
+const ROW_CHUNK: usize = 32;
+
+impl Views {
+    fn normalise(a: &[f32], b: &[f32], n: usize, d: usize) -> Self {
+        let mut unit = Vec::with_capacity(2 * n * d);
+        unit.extend_from_slice(a);
+        unit.extend_from_slice(b);
+        let lengths = unit
+            .chunks_exact_mut(d)
+            .map(|row| {
+                let length = dot(row, row).sqrt().max(1e-12);
+                row.iter_mut().for_each(|v| *v /= length);
+                length
+            })
+            .collect();
+        Self { n, d, unit, lengths }
+    }
+
+    /// The mean loss, and the derivative of it by each similarity, [2n, 2n].
+    fn loss_and_weights(&self, s: &Settings) -> (f32, Vec<f32>) {
+        let rows = 2 * self.n;
+        let mut weights = vec![0f32; rows * rows];
+        let losses: Vec<f64> = weights
+            .par_chunks_mut(rows * ROW_CHUNK)
+            .enumerate()
+            .map(|(c, weights)| {
+                let n_rows = weights.len() / rows;
+                let chunk = &self.unit[c * ROW_CHUNK * self.d..][..n_rows * self.d];
+                matmul(weights, chunk, false, &self.unit, true, n_rows, rows, self.d, 1.0 / s.temperature);
+                let mut scratch = Scratch::new(rows);
+                let anchors = weights.chunks_exact_mut(rows).enumerate();
+                anchors.map(|(i, row)| f64::from(self.anchor(c * ROW_CHUNK + i, row, s, &mut scratch))).sum()
+            })
+            .collect();
+        ((losses.iter().sum::<f64>() / rows as f64) as f32, weights)
+    }
+
+    /// Loss of one anchor; its row of similarities becomes their derivatives, divided by 2n and the temperature.
+    ///
+    /// With A = sum exp((1 + beta) s), C = mean exp(beta s) over the negatives, the weighted negatives sum to R = A / C, and
+    /// d log R / d s_j = (1 + beta) exp((1 + beta) s_j) / A - beta exp(beta s_j) / (m C).
+    fn anchor(&self, i: usize, row: &mut [f32], s: &Settings, scratch: &mut Scratch) -> f32 {
+        let partner = (i + self.n) % (2 * self.n);
+        let positive = row[partner];
+        scratch.fill_mask(i, self.n, s);
+        let m = sum(&scratch.mask);
+        if m == 0.0 {
+            row.fill(0.0);
+            return 0.0;
+        }
+        let top = row.iter().zip(&scratch.mask).filter(|(_, keep)| **keep > 0.0).fold(f32::MIN, |top, (v, _)| top.max(*v));
+        exp_scaled(&mut scratch.raised, row, 1.0 + s.beta, top);
+        multiply(&mut scratch.raised, &scratch.mask);
+        let a = sum(&scratch.raised);
+        let mut log_r = top + a.ln();
+        let mut c = 1.0;
+        if s.beta != 0.0 {
+            exp_scaled(&mut scratch.tilt, row, s.beta, top);
+            multiply(&mut scratch.tilt, &scratch.mask);
+            c = sum(&scratch.tilt) / m;
+            log_r -= c.ln();
+        }
+        let gap = log_r - positive;
+        // softplus without overflow; the share of the negatives is its derivative.
+        let (loss, share) =
+            if s.decoupled { (gap, 1.0) } else { (gap.max(0.0) + (-gap.abs()).exp().ln_1p(), 1.0 / (1.0 + (-gap).exp())) };
+        let scale = 1.0 / (2.0 * self.n as f32 * s.temperature);
+        let raised_factor = scale * share * (1.0 + s.beta) / a;
+        let tilt_factor = if s.beta == 0.0 { 0.0 } else { scale * share * s.beta / (m * c) };
+        for ((w, raised), tilt) in row.iter_mut().zip(&scratch.raised).zip(&scratch.tilt) {
+            *w = raised_factor * raised - tilt_factor * tilt;
+        }
+        row[partner] = -scale * share;
+        loss
+    }
+
+    /// Gradient of the loss by the n unnormalised rows from `start`, [n, d].
+    fn gradient(&self, weights: &[f32], start: usize) -> Vec<f32> {
+        let (n, d, rows) = (self.n, self.d, 2 * self.n);
+        let mut out = vec![0f32; n * d];
+        out.par_chunks_mut(d * ROW_CHUNK).enumerate().for_each(|(c, out)| {
+            let first = start + c * ROW_CHUNK;
+            let n_rows = out.len() / d;
+            // A similarity appears in the row of either of its ends.
+            let mut both = weights[first * rows..(first + n_rows) * rows].to_vec();
+            for (i, row) in both.chunks_exact_mut(rows).enumerate() {
+                for (j, w) in row.iter_mut().enumerate() {
+                    *w += weights[j * rows + first + i];
+                }
+            }
+            matmul(out, &both, false, &self.unit, false, n_rows, d, rows, 1.0);
+            for (i, du) in out.chunks_exact_mut(d).enumerate() {
+                let u = &self.unit[(first + i) * d..][..d];
+                let along = dot(u, du);
+                let length = self.lengths[first + i];
+                du.iter_mut().zip(u).for_each(|(du, u)| *du = (*du - along * u) / length);
+            }
+        });
+        out
+    }
+}
+
+struct Scratch {
+    mask: Vec<f32>,
+    raised: Vec<f32>,
+    tilt: Vec<f32>,
+}
+
+impl Scratch {
+    fn new(rows: usize) -> Self {
+        Self { mask: vec![0.0; rows], raised: vec![0.0; rows], tilt: vec![0.0; rows] }
+    }
+
+    fn fill_mask(&mut self, i: usize, n: usize, s: &Settings) {
+        match &s.groups {
+            None => {
+                self.mask.fill(1.0);
+                self.mask[i % n] = 0.0;
+                self.mask[i % n + n] = 0.0;
+            }
+            Some(_) => self.mask.iter_mut().enumerate().for_each(|(j, keep)| *keep = f32::from(u8::from(s.is_negative(i, j, n)))),
+        }
+    }
+}
+
+fn multiply(x: &mut [f32], y: &[f32]) {
+    x.iter_mut().zip(y).for_each(|(x, y)| *x *= y);
+}
+
+/// `out = alpha a b` on one thread; `out` [m, n], inner size k, row-major, either factor transposed where flagged.
+#[allow(clippy::too_many_arguments)]
+fn matmul(out: &mut [f32], a: &[f32], a_t: bool, b: &[f32], b_t: bool, m: usize, n: usize, k: usize, alpha: f32) {
+    assert!(out.len() == m * n && a.len() == m * k && b.len() == k * n);
+    let strides = |rows: usize, columns: usize, t: bool| if t { (rows as isize, 1) } else { (1, columns as isize) };
+    let ((a_cs, a_rs), (b_cs, b_rs)) = (strides(m, k, a_t), strides(k, n, b_t));
+    // SAFETY: the three slices hold m x n, m x k and k x n values, by the assertion, and `out` is borrowed alone.
+    unsafe {
+        gemm::gemm(
+            m,
+            n,
+            k,
+            out.as_mut_ptr(),
+            1,
+            n as isize,
+            false,
+            a.as_ptr(),
+            a_cs,
+            a_rs,
+            b.as_ptr(),
+            b_cs,
+            b_rs,
+            0.0,
+            alpha,
+            false,
+            false,
+            false,
+            gemm::Parallelism::None,
+        );
+    }
+}

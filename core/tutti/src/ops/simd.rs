@@ -1,0 +1,378 @@
+//! Inner loops, compiled for several instruction sets and chosen at run time.
+
+use std::sync::OnceLock;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Isa {
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    Portable,
+}
+
+fn isa() -> Isa {
+    static ISA: OnceLock<Isa> = OnceLock::new();
+    *ISA.get_or_init(|| {
+        #[cfg(target_arch = "x86_64")]
+        {
+            if is_x86_feature_detected!("avx512f") {
+                return Isa::Avx512;
+            }
+            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+                return Isa::Avx2;
+            }
+        }
+        Isa::Portable
+    })
+}
+
+/// Defines a function whose body is compiled once per instruction set; loops in it are vectorised by the compiler.
+macro_rules! per_isa {
+    ($(#[$doc:meta])* $vis:vis fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? $body:block) => {
+        $(#[$doc])*
+        #[allow(clippy::too_many_arguments)]
+        $vis fn $name($($arg: $ty),*) $(-> $ret)? {
+            #[inline(always)]
+            #[allow(clippy::too_many_arguments)]
+            fn body($($arg: $ty),*) $(-> $ret)? $body
+
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx512f,avx2,fma")]
+                #[allow(clippy::too_many_arguments)]
+                fn avx512($($arg: $ty),*) $(-> $ret)? { body($($arg),*) }
+                #[target_feature(enable = "avx2,fma")]
+                #[allow(clippy::too_many_arguments)]
+                fn avx2($($arg: $ty),*) $(-> $ret)? { body($($arg),*) }
+                match crate::ops::simd::isa() {
+                    // SAFETY: `isa` found these features on this processor.
+                    Isa::Avx512 => return unsafe { avx512($($arg),*) },
+                    // SAFETY: as above.
+                    Isa::Avx2 => return unsafe { avx2($($arg),*) },
+                    Isa::Portable => {}
+                }
+            }
+            body($($arg),*)
+        }
+    };
+}
+
+/// `y += sum_k values[k] * matrix[rows[k]][offset .. offset + y.len()]`, `matrix` row-major with `stride` columns.
+///
+/// The one loop behind the sparse first layer, forward (rows are genes, matrix the weights) and backward (rows are cells, matrix the
+/// output's gradient). The sum runs in the order of `rows` for every column, so that it never depends on blocks or threads.
+pub(crate) fn axpy_rows(y: &mut [f32], rows: &[u32], values: &[f32], matrix: &[f32], stride: usize, offset: usize) {
+    assert_eq!(rows.len(), values.len());
+    assert!(offset + y.len() <= stride);
+    let n_rows = matrix.len() / stride.max(1);
+    assert!(rows.iter().all(|r| (*r as usize) < n_rows));
+    match isa() {
+        // SAFETY: every row is inside the matrix and `offset + y.len()` inside a row, by the assertions; the features are there.
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 => unsafe { x86::axpy_rows_avx512(y, rows, values, matrix.as_ptr().add(offset), stride) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => unsafe { x86::axpy_rows_avx2(y, rows, values, matrix.as_ptr().add(offset), stride) },
+        Isa::Portable => {
+            for (row, value) in rows.iter().zip(values) {
+                let start = *row as usize * stride + offset;
+                for (out, w) in y.iter_mut().zip(&matrix[start..]) {
+                    *out += value * w;
+                }
+            }
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use std::arch::x86_64::*;
+
+    /// # Safety
+    /// For each row: `matrix + row * stride .. + y.len()` must be readable; AVX-512F must be there.
+    #[target_feature(enable = "avx512f")]
+    pub(super) unsafe fn axpy_rows_avx512(y: &mut [f32], rows: &[u32], values: &[f32], matrix: *const f32, stride: usize) {
+        const BLOCK: usize = 8;
+        let width = y.len();
+        let out = y.as_mut_ptr();
+        let mut j = 0;
+        // SAFETY: all offsets stay below y.len(), and the caller vouches for the rows.
+        unsafe {
+            while j + 16 * BLOCK <= width {
+                let mut acc: [__m512; BLOCK] = std::array::from_fn(|b| _mm512_loadu_ps(out.add(j + 16 * b)));
+                for k in 0..rows.len() {
+                    let w = matrix.add(*rows.get_unchecked(k) as usize * stride + j);
+                    let v = _mm512_set1_ps(*values.get_unchecked(k));
+                    for (b, a) in acc.iter_mut().enumerate() {
+                        *a = _mm512_fmadd_ps(v, _mm512_loadu_ps(w.add(16 * b)), *a);
+                    }
+                }
+                for (b, a) in acc.iter().enumerate() {
+                    _mm512_storeu_ps(out.add(j + 16 * b), *a);
+                }
+                j += 16 * BLOCK;
+            }
+            while j < width {
+                let mask: __mmask16 = if width - j >= 16 { 0xffff } else { (1 << (width - j)) - 1 };
+                let mut acc = _mm512_maskz_loadu_ps(mask, out.add(j));
+                for k in 0..rows.len() {
+                    let w = matrix.add(*rows.get_unchecked(k) as usize * stride + j);
+                    let v = _mm512_set1_ps(*values.get_unchecked(k));
+                    acc = _mm512_fmadd_ps(v, _mm512_maskz_loadu_ps(mask, w), acc);
+                }
+                _mm512_mask_storeu_ps(out.add(j), mask, acc);
+                j += 16;
+            }
+        }
+    }
+
+    /// # Safety
+    /// For each row: `matrix + row * stride .. + y.len()` must be readable; AVX2 and FMA must be there.
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) unsafe fn axpy_rows_avx2(y: &mut [f32], rows: &[u32], values: &[f32], matrix: *const f32, stride: usize) {
+        const BLOCK: usize = 8;
+        let width = y.len();
+        let out = y.as_mut_ptr();
+        let mut j = 0;
+        // SAFETY: all offsets stay below y.len(), and the caller vouches for the rows.
+        unsafe {
+            while j + 8 * BLOCK <= width {
+                let mut acc: [__m256; BLOCK] = std::array::from_fn(|b| _mm256_loadu_ps(out.add(j + 8 * b)));
+                for k in 0..rows.len() {
+                    let w = matrix.add(*rows.get_unchecked(k) as usize * stride + j);
+                    let v = _mm256_set1_ps(*values.get_unchecked(k));
+                    for (b, a) in acc.iter_mut().enumerate() {
+                        *a = _mm256_fmadd_ps(v, _mm256_loadu_ps(w.add(8 * b)), *a);
+                    }
+                }
+                for (b, a) in acc.iter().enumerate() {
+                    _mm256_storeu_ps(out.add(j + 8 * b), *a);
+                }
+                j += 8 * BLOCK;
+            }
+            while j < width {
+                let mut acc = *out.add(j);
+                for k in 0..rows.len() {
+                    let w = *matrix.add(*rows.get_unchecked(k) as usize * stride + j);
+                    acc = values.get_unchecked(k).mul_add(w, acc);
+                }
+                *out.add(j) = acc;
+                j += 1;
+            }
+        }
+    }
+}
+
+/// Numbers of one Adam step, the same for all elements.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct AdamStep {
+    /// lr / (1 - beta1^t)
+    pub step_size: f32,
+    pub beta1: f32,
+    pub beta2: f32,
+    /// 1 / sqrt(1 - beta2^t)
+    pub inv_sqrt_correction2: f32,
+    pub eps: f32,
+    /// 1 - lr * weight_decay (decoupled decay, as in AdamW)
+    pub keep: f32,
+    /// Factor on the gradient, below 1 where the norm is clipped.
+    pub gradient_scale: f32,
+}
+
+per_isa! {
+    /// One Adam step on a run of parameters, in place (Kingma and Ba 2015, algorithm 1).
+    pub(crate) fn adam_update(p: &mut [f32], m: &mut [f32], v: &mut [f32], g: &[f32], s: AdamStep) {
+        let n = p.len();
+        let (m, v, g) = (&mut m[..n], &mut v[..n], &g[..n]);
+        for i in 0..n {
+            let gradient = g[i] * s.gradient_scale;
+            let first = s.beta1 * m[i] + (1.0 - s.beta1) * gradient;
+            let second = s.beta2 * v[i] + (1.0 - s.beta2) * gradient * gradient;
+            m[i] = first;
+            v[i] = second;
+            p[i] = p[i] * s.keep - s.step_size * first / (second.sqrt() * s.inv_sqrt_correction2 + s.eps);
+        }
+    }
+}
+
+/// `exp(x)` for x of at most 88, relative error below 2e-7; 0 for very negative x. Written so that loops over it vectorise.
+#[inline(always)]
+fn exp_approx(x: f32) -> f32 {
+    // Range reduction x = n ln 2 + r, then the degree-6 Taylor polynomial on |r| <= ln 2 / 2.
+    let x = x.max(-87.0);
+    let n = (x * std::f32::consts::LOG2_E + 12_582_912.0) - 12_582_912.0;
+    let r = (x - n * 0.693_359_4) + n * 2.121_944_4e-4;
+    let p = 1.0 / 5040.0;
+    let p = p * r + 1.0 / 720.0;
+    let p = p * r + 1.0 / 120.0;
+    let p = p * r + 1.0 / 24.0;
+    let p = p * r + 1.0 / 6.0;
+    let p = p * r + 0.5;
+    let p = p * r + 1.0;
+    let p = p * r + 1.0;
+    // SAFETY-free bit trick: n is an integer between -126 and 127, so that the exponent field stays valid.
+    p * f32::from_bits((((n as i32) + 127) as u32) << 23)
+}
+
+per_isa! {
+    /// `out[i] = exp(scale * (x[i] - shift))`.
+    pub(crate) fn exp_scaled(out: &mut [f32], x: &[f32], scale: f32, shift: f32) {
+        for (o, x) in out.iter_mut().zip(x) {
+            *o = exp_approx(scale * (x - shift));
+        }
+    }
+}
+
+per_isa! {
+    /// Sum in eight interleaved parts, a fixed order that vectorises.
+    pub(crate) fn sum(x: &[f32]) -> f32 {
+        let mut parts = [0.0f32; 16];
+        let chunks = x.chunks_exact(16);
+        let rest: f32 = chunks.remainder().iter().sum();
+        for chunk in chunks {
+            for (part, value) in parts.iter_mut().zip(chunk) {
+                *part += value;
+            }
+        }
+        parts.iter().sum::<f32>() + rest
+    }
+}
+
+per_isa! {
+    /// Scalar product, in the order of [`sum`].
+    pub(crate) fn dot(x: &[f32], y: &[f32]) -> f32 {
+        let mut parts = [0.0f32; 16];
+        let n = x.len() / 16 * 16;
+        for (a, b) in x[..n].chunks_exact(16).zip(y[..n].chunks_exact(16)) {
+            for i in 0..16 {
+                parts[i] += a[i] * b[i];
+            }
+        }
+        let rest: f32 = x[n..].iter().zip(&y[n..]).map(|(a, b)| a * b).sum();
+        parts.iter().sum::<f32>() + rest
+    }
+}
+
+per_isa! {
+    /// Mean and 1 / sqrt(variance + eps) of a row (variance over n, as in layer normalisation), two passes.
+    pub(crate) fn moments(x: &[f32], eps: f32) -> (f32, f32) {
+        let n = x.len() as f32;
+        let mean = sum_inline(x) / n;
+        let mut parts = [0.0f32; 16];
+        let chunks = x.chunks_exact(16);
+        let rest: f32 = chunks.remainder().iter().map(|v| (v - mean) * (v - mean)).sum();
+        for chunk in chunks {
+            for (part, v) in parts.iter_mut().zip(chunk) {
+                *part += (v - mean) * (v - mean);
+            }
+        }
+        (mean, 1.0 / ((parts.iter().sum::<f32>() + rest) / n + eps).sqrt())
+    }
+}
+
+#[inline(always)]
+fn sum_inline(x: &[f32]) -> f32 {
+    let mut parts = [0.0f32; 16];
+    let chunks = x.chunks_exact(16);
+    let rest: f32 = chunks.remainder().iter().sum();
+    for chunk in chunks {
+        for (part, value) in parts.iter_mut().zip(chunk) {
+            *part += value;
+        }
+    }
+    parts.iter().sum::<f32>() + rest
+}
+
+per_isa! {
+    /// `out = leaky_relu(gamma * (x - mean) * rstd + beta)`.
+    pub(crate) fn norm_activate(out: &mut [f32], x: &[f32], gamma: &[f32], beta: &[f32], mean: f32, rstd: f32, slope: f32) {
+        let n = out.len();
+        let (x, gamma, beta) = (&x[..n], &gamma[..n], &beta[..n]);
+        for i in 0..n {
+            let y = gamma[i] * ((x[i] - mean) * rstd) + beta[i];
+            out[i] = if y > 0.0 { y } else { slope * y };
+        }
+    }
+}
+
+per_isa! {
+    /// Backward of [`norm_activate`] for one row: writes the input's gradient to `dx`, adds to `dgamma` and `dbeta`.
+    pub(crate) fn norm_activate_backward(
+        dx: &mut [f32], dgamma: &mut [f32], dbeta: &mut [f32], x: &[f32], gamma: &[f32], beta: &[f32], dy: &[f32],
+        mean: f32, rstd: f32, slope: f32,
+    ) {
+        let n = dx.len();
+        let (dgamma, dbeta, x, gamma, beta, dy) = (&mut dgamma[..n], &mut dbeta[..n], &x[..n], &gamma[..n], &beta[..n], &dy[..n]);
+        // dx holds the gradient of the normalised value until both its means are known.
+        for i in 0..n {
+            let hat = (x[i] - mean) * rstd;
+            let pre = gamma[i] * hat + beta[i];
+            let d = if pre > 0.0 { dy[i] } else { slope * dy[i] };
+            dgamma[i] += d * hat;
+            dbeta[i] += d;
+            dx[i] = d * gamma[i];
+        }
+        let mean_d = sum_inline(dx) / n as f32;
+        let mut parts = [0.0f32; 16];
+        let whole = n / 16 * 16;
+        for (d, v) in dx[..whole].chunks_exact(16).zip(x[..whole].chunks_exact(16)) {
+            for i in 0..16 {
+                parts[i] += d[i] * ((v[i] - mean) * rstd);
+            }
+        }
+        let rest: f32 = dx[whole..].iter().zip(&x[whole..]).map(|(d, v)| d * ((v - mean) * rstd)).sum();
+        let mean_d_hat = (parts.iter().sum::<f32>() + rest) / n as f32;
+        for i in 0..n {
+            let hat = (x[i] - mean) * rstd;
+            dx[i] = rstd * (dx[i] - mean_d - hat * mean_d_hat);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn axpy_rows_equals_the_plain_loop_for_every_width() {
+        let stride = 300;
+        let matrix: Vec<f32> = (0..7 * stride).map(|i| ((i * 37) % 101) as f32 / 50.0 - 1.0).collect();
+        let (rows, values) = ([0u32, 3, 6, 3], [0.5f32, -1.0, 2.0, 0.25]);
+        for (offset, width) in [(0, 300), (5, 1), (0, 16), (3, 129), (100, 200), (1, 64), (0, 0)] {
+            let mut y: Vec<f32> = (0..width).map(|j| j as f32).collect();
+            let expected: Vec<f64> = (0..width)
+                .map(|j| {
+                    let products = rows.iter().zip(values).map(|(r, v)| f64::from(v * matrix[*r as usize * stride + offset + j]));
+                    j as f64 + products.sum::<f64>()
+                })
+                .collect();
+            axpy_rows(&mut y, &rows, &values, &matrix, stride, offset);
+            for (a, b) in y.iter().zip(expected) {
+                assert!((f64::from(*a) - b).abs() < 1e-4, "width {width}: {a} and {b}");
+            }
+        }
+    }
+
+    #[test]
+    fn exp_is_accurate_to_single_precision() {
+        let x: Vec<f32> = (-8600..=880).map(|i| i as f32 / 100.0).collect();
+        let mut out = vec![0.0; x.len()];
+        exp_scaled(&mut out, &x, 1.0, 0.0);
+        for (x, y) in x.iter().zip(out) {
+            let exact = f64::from(*x).exp();
+            assert!((f64::from(y) - exact).abs() <= 4e-7 * exact, "exp({x}) = {y}, exactly {exact}");
+        }
+    }
+
+    #[test]
+    fn sums_and_moments_equal_plain_loops() {
+        let x: Vec<f32> = (0..100).map(|i| ((i * 7) % 13) as f32 - 3.0).collect();
+        let mean = x.iter().sum::<f32>() / 100.0;
+        let variance = x.iter().map(|v| (v - mean).powi(2)).sum::<f32>() / 100.0;
+        let (m, r) = moments(&x, 1e-5);
+        assert!((m - mean).abs() < 1e-5 && (r - 1.0 / (variance + 1e-5).sqrt()).abs() < 1e-5);
+        assert!((dot(&x, &x) - x.iter().map(|v| v * v).sum::<f32>()).abs() < 1e-2);
+        assert!((sum(&x) - 100.0 * mean).abs() < 1e-3);
+    }
+}

@@ -1,0 +1,420 @@
+//! Adam in place, with the first layer's gradient formed row by row as it is applied.
+
+use std::collections::BTreeMap;
+
+use candle_core::backprop::GradStore;
+use candle_core::{CpuStorage, InplaceOp1, InplaceOp2, Layout, Tensor};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::nn::{Parameter, Parameters};
+use crate::ops::sparse_linear::{FactoredGradient, cpu_f32, with_cpu_f32};
+use crate::ops::{AdamStep, adam_update};
+
+/// Settings of Adam (Kingma and Ba 2015) and, with a weight decay, AdamW (Loshchilov and Hutter 2019).
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct AdamConfig {
+    /// Decay of the first moment, default 0.9.
+    pub beta1: f64,
+    /// Decay of the second moment, default 0.999.
+    pub beta2: f64,
+    /// Added to the root of the second moment, default 1e-8.
+    pub eps: f64,
+    /// Decoupled weight decay, default 0.
+    pub weight_decay: f64,
+}
+
+impl Default for AdamConfig {
+    fn default() -> Self {
+        Self { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.0 }
+    }
+}
+
+/// Gradients of one backward pass: those in candle's store, and the first layers' as factors.
+pub struct Gradients {
+    store: GradStore,
+    factored: BTreeMap<String, Vec<FactoredGradient>>,
+}
+
+impl Gradients {
+    /// Differentiates `loss` by all parameters.
+    ///
+    /// # Errors
+    /// Where an operation has no backward pass.
+    pub fn of(loss: &Tensor, parameters: &Parameters) -> Result<Self> {
+        let slots = || parameters.iter().filter_map(|p| p.slot.as_ref().map(|slot| (p, slot)));
+        // Nothing may be left from a step that failed half-way.
+        slots().for_each(|(_, slot)| drop(slot.take()));
+        let store = loss.backward()?;
+        let factored = slots().map(|(p, slot)| (p.name.clone(), slot.take())).filter(|(_, g)| !g.is_empty()).collect();
+        Ok(Self { store, factored })
+    }
+
+    /// Euclidean length of all gradients of `group` together, in double precision and a fixed order.
+    ///
+    /// # Errors
+    /// Where the device fails.
+    pub fn norm(&self, parameters: &Parameters, group: usize) -> Result<f64> {
+        let mut squares = 0.0;
+        for p in parameters.iter().filter(|p| p.group == group) {
+            if let Some(g) = self.dense(p)? {
+                squares += match g.device().is_cpu() {
+                    true => with_cpu_f32(&g.contiguous()?, |g| g.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>())?,
+                    false => f64::from(g.sqr()?.sum_all()?.to_scalar::<f32>()?),
+                };
+            }
+        }
+        Ok(squares.sqrt())
+    }
+
+    fn dense(&self, p: &Parameter) -> Result<Option<Tensor>> {
+        let mut sum = self.store.get(&p.var).cloned();
+        for factor in self.factored.get(&p.name).into_iter().flatten() {
+            let dense = factor.to_tensor()?;
+            sum = Some(match sum {
+                Some(sum) => (sum + dense)?,
+                None => dense,
+            });
+        }
+        Ok(sum)
+    }
+}
+
+/// Adam with its moments, in the order of the parameters.
+#[derive(Debug)]
+pub struct Adam {
+    config: AdamConfig,
+    /// Updates made so far, per parameter group.
+    steps: BTreeMap<usize, u64>,
+    moments: Vec<Moments>,
+}
+
+#[derive(Debug)]
+enum Moments {
+    Cpu { first: Vec<f32>, second: Vec<f32> },
+    Device { first: Tensor, second: Tensor },
+}
+
+impl Adam {
+    /// All moments zero.
+    ///
+    /// # Errors
+    /// Where the device has no memory left.
+    pub fn new(parameters: &Parameters, config: AdamConfig) -> Result<Self> {
+        let moments = parameters.iter().map(|p| {
+            Ok(if p.var.device().is_cpu() {
+                let n = p.var.elem_count();
+                Moments::Cpu { first: vec![0.0; n], second: vec![0.0; n] }
+            } else {
+                Moments::Device { first: p.var.zeros_like()?, second: p.var.zeros_like()? }
+            })
+        });
+        Ok(Self { config, steps: BTreeMap::new(), moments: moments.collect::<Result<_>>()? })
+    }
+
+    /// One update of the parameters of `group`; `gradient_scale` multiplies all gradients (1 unless clipped).
+    ///
+    /// A parameter without gradient is left as it is, moments included.
+    ///
+    /// # Errors
+    /// Where the device fails.
+    pub fn step(
+        &mut self,
+        parameters: &Parameters,
+        group: usize,
+        gradients: &Gradients,
+        learning_rate: f64,
+        gradient_scale: f64,
+    ) -> Result<()> {
+        let t = self.steps.entry(group).or_insert(0);
+        *t += 1;
+        let c = &self.config;
+        let step = AdamStep {
+            step_size: (learning_rate / (1.0 - c.beta1.powf(*t as f64))) as f32,
+            beta1: c.beta1 as f32,
+            beta2: c.beta2 as f32,
+            inv_sqrt_correction2: (1.0 / (1.0 - c.beta2.powf(*t as f64)).sqrt()) as f32,
+            eps: c.eps as f32,
+            keep: (1.0 - learning_rate * c.weight_decay) as f32,
+            gradient_scale: gradient_scale as f32,
+        };
+        for (p, moments) in parameters.iter().zip(&mut self.moments).filter(|(p, _)| p.group == group) {
+            update(p, moments, gradients, step)?;
+        }
+        Ok(())
+    }
+
+    /// Moments and counters as named tensors, for a checkpoint.
+    ///
+    /// # Errors
+    /// Where the device fails.
+    pub fn state(&self, parameters: &Parameters) -> Result<Vec<(String, Tensor)>> {
+        let mut out = Vec::new();
+        for (p, moments) in parameters.iter().zip(&self.moments) {
+            let (first, second) = match moments {
+                Moments::Cpu { first, second } => (
+                    Tensor::from_slice(first, p.var.shape(), &candle_core::Device::Cpu)?,
+                    Tensor::from_slice(second, p.var.shape(), &candle_core::Device::Cpu)?,
+                ),
+                Moments::Device { first, second } => {
+                    (first.to_device(&candle_core::Device::Cpu)?, second.to_device(&candle_core::Device::Cpu)?)
+                }
+            };
+            out.push((format!("adam.first.{}", p.name), first));
+            out.push((format!("adam.second.{}", p.name), second));
+        }
+        Ok(out)
+    }
+
+    /// Updates made so far, per parameter group.
+    pub fn steps(&self) -> &BTreeMap<usize, u64> {
+        &self.steps
+    }
+
+    /// Sets what [`Adam::state`] and [`Adam::steps`] gave.
+    ///
+    /// # Errors
+    /// [`Error::Data`] for a tensor that is missing or does not fit.
+    pub fn restore(&mut self, parameters: &Parameters, tensors: &[(String, Tensor)], steps: BTreeMap<usize, u64>) -> Result<()> {
+        let find = |name: String, p: &Parameter| {
+            let found = tensors.iter().find(|(n, t)| *n == name && t.shape() == p.var.shape());
+            found
+                .map(|(_, t)| t)
+                .ok_or_else(|| Error::data(format!("tensor `{name}` is missing or of another shape"), "start again"))
+        };
+        for (p, moments) in parameters.iter().zip(&mut self.moments) {
+            let first = find(format!("adam.first.{}", p.name), p)?;
+            let second = find(format!("adam.second.{}", p.name), p)?;
+            *moments = match moments {
+                Moments::Cpu { .. } => {
+                    Moments::Cpu { first: first.flatten_all()?.to_vec1()?, second: second.flatten_all()?.to_vec1()? }
+                }
+                Moments::Device { .. } => {
+                    Moments::Device { first: first.to_device(p.var.device())?, second: second.to_device(p.var.device())? }
+                }
+            };
+        }
+        self.steps = steps;
+        Ok(())
+    }
+}
+
+fn update(p: &Parameter, moments: &mut Moments, gradients: &Gradients, step: AdamStep) -> Result<()> {
+    let factored = gradients.factored.get(&p.name);
+    match moments {
+        Moments::Cpu { first, second } => match (gradients.store.get(&p.var), factored) {
+            (None, None) => {}
+            (None, Some(factors)) => {
+                let state = std::sync::Mutex::new((first, second));
+                p.var.inplace_op1(&FactoredAdam { state, factors, step })?;
+            }
+            _ => {
+                if let Some(gradient) = gradients.dense(p)? {
+                    let state = std::sync::Mutex::new((first, second));
+                    p.var.inplace_op2(&gradient.contiguous()?, &DenseAdam { state, step })?;
+                }
+            }
+        },
+        Moments::Device { first, second } => {
+            if let Some(gradient) = gradients.dense(p)? {
+                plain_update(p, first, second, &gradient, step)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The plain twin of the in-place update, for other devices.
+fn plain_update(p: &Parameter, first: &mut Tensor, second: &mut Tensor, gradient: &Tensor, s: AdamStep) -> Result<()> {
+    let g = (gradient * f64::from(s.gradient_scale))?;
+    *first = ((&*first * f64::from(s.beta1))? + (&g * f64::from(1.0 - s.beta1))?)?.detach();
+    *second = ((&*second * f64::from(s.beta2))? + (g.sqr()? * f64::from(1.0 - s.beta2))?)?.detach();
+    let length = ((second.sqrt()? * f64::from(s.inv_sqrt_correction2))? + f64::from(s.eps))?;
+    let change = (first.div(&length)? * f64::from(s.step_size))?;
+    p.var.set(&((p.var.as_tensor().detach() * f64::from(s.keep))? - change)?)?;
+    Ok(())
+}
+
+type State<'a> = std::sync::Mutex<(&'a mut Vec<f32>, &'a mut Vec<f32>)>;
+
+/// Numbers that one task updates at a time.
+const CHUNK: usize = 1 << 15;
+
+struct DenseAdam<'a> {
+    state: State<'a>,
+    step: AdamStep,
+}
+
+impl InplaceOp2 for DenseAdam<'_> {
+    fn name(&self) -> &'static str {
+        "adam"
+    }
+
+    fn cpu_fwd(&self, p: &mut CpuStorage, layout: &Layout, g: &CpuStorage, g_layout: &Layout) -> candle_core::Result<()> {
+        let g = cpu_f32(g, g_layout)?;
+        let p = cpu_f32_mut(p, layout)?;
+        let mut state = self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let (m, v) = &mut *state;
+        let moments = m.par_chunks_mut(CHUNK).zip(v.par_chunks_mut(CHUNK));
+        p.par_chunks_mut(CHUNK)
+            .zip(g.par_chunks(CHUNK))
+            .zip(moments)
+            .for_each(|((p, g), (m, v))| adam_update(p, m, v, g, self.step));
+        Ok(())
+    }
+}
+
+struct FactoredAdam<'a> {
+    state: State<'a>,
+    factors: &'a [FactoredGradient],
+    step: AdamStep,
+}
+
+/// Genes that one task updates at a time.
+const GENE_CHUNK: usize = 16;
+
+impl InplaceOp1 for FactoredAdam<'_> {
+    fn name(&self) -> &'static str {
+        "factored_adam"
+    }
+
+    fn cpu_fwd(&self, p: &mut CpuStorage, layout: &Layout) -> candle_core::Result<()> {
+        let (_, hidden) = layout.shape().dims2()?;
+        let p = cpu_f32_mut(p, layout)?;
+        let mut state = self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let (m, v) = &mut *state;
+        with_factors(self.factors, &mut Vec::new(), &mut |factors| {
+            let chunk = GENE_CHUNK * hidden.max(1);
+            let moments = m.par_chunks_mut(chunk).zip(v.par_chunks_mut(chunk));
+            p.par_chunks_mut(chunk).zip(moments).enumerate().for_each(|(c, (p, (m, v)))| {
+                let mut row = vec![0f32; hidden];
+                for (i, p) in p.chunks_exact_mut(hidden).enumerate() {
+                    row.fill(0.0);
+                    for (factor, d_out) in factors {
+                        factor.add_row(c * GENE_CHUNK + i, d_out, &mut row);
+                    }
+                    let range = i * hidden..(i + 1) * hidden;
+                    adam_update(p, &mut m[range.clone()], &mut v[range], &row, self.step);
+                }
+            });
+        })
+    }
+}
+
+/// Calls `f` with each factor and the content of its tensor; recursion, because each content is lent only inside a call.
+fn with_factors<'f>(
+    factors: &'f [FactoredGradient],
+    open: &mut Vec<(&'f FactoredGradient, Vec<f32>)>,
+    f: &mut dyn FnMut(&[(&FactoredGradient, &[f32])]),
+) -> candle_core::Result<()> {
+    match factors {
+        [only] if open.is_empty() => with_cpu_f32(only.d_out(), |d_out| f(&[(only, d_out)])),
+        _ => {
+            for factor in factors {
+                open.push((factor, with_cpu_f32(factor.d_out(), <[f32]>::to_vec)?));
+            }
+            f(&open.iter().map(|(factor, d_out)| (*factor, d_out.as_slice())).collect::<Vec<_>>());
+            Ok(())
+        }
+    }
+}
+
+fn cpu_f32_mut<'a>(storage: &'a mut CpuStorage, layout: &Layout) -> candle_core::Result<&'a mut [f32]> {
+    match (storage, layout.contiguous_offsets()) {
+        (CpuStorage::F32(values), Some((start, end))) => Ok(&mut values[start..end]),
+        _ => candle_core::bail!("a parameter must be contiguous f32"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use candle_core::Device;
+
+    use super::*;
+    use crate::data::Csr;
+    use crate::ops::sparse_linear::{SparseBatch, sparse_linear, sparse_linear_plain};
+    use crate::rng::Rng;
+
+    #[test]
+    fn three_steps_equal_the_formula() {
+        let mut parameters = Parameters::new(&Device::Cpu, Rng::new(1));
+        let w = parameters.constant("w", 2, 0.5).unwrap();
+        let config = AdamConfig { weight_decay: 0.1, ..Default::default() };
+        let mut adam = Adam::new(&parameters, config).unwrap();
+        let (mut p, mut m, mut v) = ([0.5f64; 2], [0f64; 2], [0f64; 2]);
+        for t in 1..=3 {
+            // loss = sum w^3, gradient 3 w^2
+            let loss = w.as_tensor().powf(3.0).unwrap().sum_all().unwrap();
+            let gradients = Gradients::of(&loss, &parameters).unwrap();
+            let norm = gradients.norm(&parameters, 0).unwrap();
+            adam.step(&parameters, 0, &gradients, 0.01, 1.0).unwrap();
+            assert!((norm - p.iter().map(|p| (3.0 * p * p).powi(2)).sum::<f64>().sqrt()).abs() < 1e-5);
+            for i in 0..2 {
+                let g = 3.0 * p[i] * p[i];
+                m[i] = 0.9 * m[i] + 0.1 * g;
+                v[i] = 0.999 * v[i] + 0.001 * g * g;
+                let m_hat = m[i] / (1.0 - 0.9f64.powi(t));
+                let v_hat = v[i] / (1.0 - 0.999f64.powi(t));
+                p[i] = p[i] * (1.0 - 0.01 * 0.1) - 0.01 * m_hat / (v_hat.sqrt() + 1e-8);
+            }
+            let ours: Vec<f32> = w.as_tensor().to_vec1().unwrap();
+            assert!(ours.iter().zip(p).all(|(a, b)| (f64::from(*a) - b).abs() < 1e-6), "{ours:?} {p:?}");
+        }
+    }
+
+    #[test]
+    fn factored_and_dense_gradients_give_the_same_weights() {
+        let x = ndarray::Array2::from_shape_fn((6, 40), |(i, j)| if (i * 7 + j) % 5 == 0 { 1.0 + i as f32 } else { 0.0 });
+        let batch = Arc::new(SparseBatch::with_gradient(Csr::from_dense(x.view()).unwrap()));
+        let train = |factored: bool, views: usize| {
+            let mut parameters = Parameters::new(&Device::Cpu, Rng::new(2));
+            let (w, slot) = parameters.sparse_weight("w", 40, 33).unwrap();
+            let b = parameters.constant("b", 33, 0.1).unwrap();
+            let mut adam = Adam::new(&parameters, AdamConfig::default()).unwrap();
+            for _ in 0..4 {
+                let mut loss = Tensor::zeros((), candle_core::DType::F32, &Device::Cpu).unwrap();
+                for _ in 0..views {
+                    let y = if factored {
+                        sparse_linear(&batch, &w, &b, Some(&slot)).unwrap()
+                    } else {
+                        sparse_linear_plain(&batch, &w, &b).unwrap()
+                    };
+                    loss = (loss + y.sqr().unwrap().mean_all().unwrap()).unwrap();
+                }
+                let gradients = Gradients::of(&loss, &parameters).unwrap();
+                assert_eq!(gradients.factored.len(), usize::from(factored));
+                adam.step(&parameters, 0, &gradients, 0.01, 0.5).unwrap();
+            }
+            w.as_tensor().to_vec2::<f32>().unwrap().concat()
+        };
+        for views in [1, 2] {
+            for (a, b) in train(true, views).iter().zip(train(false, views)) {
+                assert!((a - b).abs() < 1e-4, "{a} and {b}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_plain_update_equals_the_one_in_place() {
+        let run = |plain: bool| {
+            let mut parameters = Parameters::new(&Device::Cpu, Rng::new(3));
+            let w = parameters.normal("w", 50, 1.0).unwrap();
+            let mut adam = Adam::new(&parameters, AdamConfig::default()).unwrap();
+            if plain {
+                adam.moments = vec![Moments::Device { first: w.zeros_like().unwrap(), second: w.zeros_like().unwrap() }];
+            }
+            for _ in 0..3 {
+                let loss = w.as_tensor().sqr().unwrap().sum_all().unwrap();
+                let gradients = Gradients::of(&loss, &parameters).unwrap();
+                adam.step(&parameters, 0, &gradients, 0.05, 1.0).unwrap();
+            }
+            w.as_tensor().to_vec1::<f32>().unwrap()
+        };
+        for (a, b) in run(false).iter().zip(run(true)) {
+            assert!((a - b).abs() < 1e-6, "{a} and {b}");
+        }
+    }
+}
