@@ -40,7 +40,7 @@ lint: setup
 	RUSTDOCFLAGS='-D warnings' cargo doc --no-deps
 
 bench: setup
-	cargo bench -p tutti-benches --benches --profile dev
+	cargo bench --bench '*' --profile dev
 	@echo
 	@echo 'Against other tools, in pairs (installs them in their own Python environment):'
 	@echo '  python3 benches/peers/run.py train      speed and memory beside concord-sc'
