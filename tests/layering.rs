@@ -148,7 +148,9 @@ fn wrong_arrows(path: &Path, text: &str, re_exports: &HashMap<String, String>) -
         let target = re_exports.get(&name).map_or(name.as_str(), String::as_str);
         match allowed(module, target) {
             Ok(true) => {}
-            Ok(false) => out.push(format!("{}:{line}: `{module}` uses `{target}`, which stands right of it", path.display())),
+            Ok(false) => {
+                out.push(format!("{}:{line}: `{module}` uses `{target}`, which does not stand left of it", path.display()))
+            }
             Err(problem) => out.push(format!("{}:{line}: {problem}", path.display())),
         }
     }
@@ -239,7 +241,7 @@ fn the_checker_finds_made_up_wrong_arrows() {
     }
     assert_eq!(
         check("loss/mod.rs", "\n\nuse crate::train::Trainer;\n")[0],
-        "loss/mod.rs:3: `loss` uses `train`, which stands right of it"
+        "loss/mod.rs:3: `loss` uses `train`, which does not stand left of it"
     );
 }
 

@@ -15,23 +15,33 @@ CACHE = Path(__file__).resolve().parent / ".cache"
 
 
 def command(arguments, threads):
-    """The command's JSON (last line of its output), wall seconds, and the peak memory of its largest process in MiB."""
+    """The command's JSON summary, wall seconds, and the peak memory of its largest process in MiB."""
     limits = ["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "RAYON_NUM_THREADS"]
     env = os.environ | {name: str(threads) for name in limits}
+    wrapper = [sys.executable, "-I", "-S", Path(__file__).with_name("peak.py")]
+    reader, writer = os.pipe()
     begin = time.perf_counter()
-    child = subprocess.Popen([str(a) for a in arguments], stdout=subprocess.PIPE, env=env, text=True)
-    output = child.stdout.read()
-    _, status, usage = os.wait4(child.pid, 0)
-    child.returncode = os.waitstatus_to_exitcode(status)
-    if child.returncode != 0:
-        sys.exit(f"failed with status {child.returncode}: {' '.join(str(a) for a in arguments)}")
-    summary = {}
-    for line in reversed(output.strip().splitlines()):
-        if line.startswith("{"):
-            summary = json.loads(line)
-            break
+    words = [str(a) for a in [*wrapper, writer, *arguments]]
+    done = subprocess.run(words, stdout=subprocess.PIPE, env=env, text=True, pass_fds=[writer])
+    wall = time.perf_counter() - begin
+    os.close(writer)
+    with os.fdopen(reader) as pipe:
+        peak = pipe.read()
+    if done.returncode != 0:
+        sys.exit(f"failed with status {done.returncode}: {' '.join(str(a) for a in arguments)}")
+    summary = last_object(done.stdout)
     # Linux counts in KiB. Forked loader processes of the peer are not added to its peak, which is in the peer's favour.
-    return summary | {"wall_seconds": time.perf_counter() - begin, "peak_mib": usage.ru_maxrss / 1024}
+    return summary | {"wall_seconds": wall, "peak_mib": int(peak) / 1024}
+
+
+def last_object(output):
+    """The JSON object at the end of a program's output, on one line or several; none is an empty one."""
+    for at in [i for i, c in enumerate(output) if c == "{" and output[:i].rpartition("\n")[2] == ""]:
+        try:
+            return json.loads(output[at:])
+        except json.JSONDecodeError:
+            continue
+    return {}
 
 
 def tutti(options):
