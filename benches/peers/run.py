@@ -59,7 +59,7 @@ def arguments() -> argparse.ArgumentParser:
 
     quality = commands.add_parser("quality", help="integration scores on real data, mean over seeds")
     tutti_options(quality)
-    quality.add_argument("--data-dir", type=Path, default=HERE.parents[2] / "shared" / "data", help="folder of the two h5ad files")
+    quality.add_argument("--data-dir", type=Path, default=HERE.parent.parent.parent / "shared" / "data", help="folder of the two h5ad files")
     quality.add_argument("--seeds", type=int, default=5)
     quality.add_argument("--peers-only", action="store_true", help="leave Tutti out")
     quality.add_argument("--method", choices=["hard-negative", "knn"], default="hard-negative", help="preset of both sides")

@@ -58,7 +58,7 @@ impl Default for SimulateConfig {
             library_spread: 0.35,
             type_strength: 1.2,
             programme_share: 0.1,
-            batch_strength: 0.6,
+            batch_strength: 0.4,
             dispersion: 0.4,
             dropout: 0.0,
             seed: 0,
