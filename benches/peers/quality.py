@@ -101,7 +101,7 @@ def report(rows, options):
     text = (
         f"# Integration of real data\n\nPreset `{options.method}`, {EPOCHS} epochs, all genes, normalised to 10,000 counts and log(1 + x). "
         "Mean ± standard error over seeds. Embeddings are scored by cosine distance, PCA (50 components) by Euclidean distance.\n\n"
-        f"Command: `python3 benches/peers/run.py quality --seeds {options.seeds} --method {options.method}`\n\n{measure.table(header, lines)}\n\n{meaning}"
+        f"Command: `python3 benches/peers/run.py quality --seeds {options.seeds} --method {options.method}{' --peers-only' if options.peers_only else ''}`\n\n{measure.table(header, lines)}\n\n{meaning}"
     )
     result = {"machine": measure.machine(options.threads), "method": options.method, "epochs": EPOCHS, "summary": summary, "runs": rows}
     name = "quality" if not options.peers_only else "quality_peers"
