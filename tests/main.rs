@@ -1,1 +1,3 @@
 //! Tests that need several crates.
+
+mod layering;

@@ -8,6 +8,7 @@ pub mod observe;
 pub mod ops;
 pub mod optim;
 pub mod rng;
+pub mod simulate;
 pub mod threads;
 
 pub use error::{Error, Result};

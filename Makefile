@@ -1,0 +1,47 @@
+# Targets of daily use. Each installs what the machine lacks (see .ci/setup) and then does its whole job.
+
+# A fresh rustup is not in the PATH of the shell that called make.
+CARGO_HOME ?= $(HOME)/.cargo
+export PATH := $(CARGO_HOME)/bin:$(PATH)
+
+# The user's own file for `make demo`: an h5ad, its obs column of batches and, for the scores, of cell types.
+DATA ?=
+BATCH ?= batch
+LABEL ?= cell_type
+
+# All targets select the same packages and the dev profile, so that no dependency is compiled twice. The dev profile is optimised.
+.PHONY: help demo test lint bench setup
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@echo 'make demo                    integrate a small generated data set and print scores before and after'
+	@echo 'make demo DATA=f.h5ad BATCH=tech LABEL=cell_type   the same on your own file'
+	@echo 'make test                    all tests'
+	@echo 'make lint                    format, clippy and documentation, warnings are errors'
+	@echo 'make bench                   times of the hot paths; other tools: see benches/README.md'
+	@echo 'make setup                   only install what is missing'
+
+setup:
+	@./.ci/setup
+
+demo: setup
+ifeq ($(strip $(DATA)),)
+	cargo run --bin tutti -- demo
+else
+	cargo run --bin tutti -- demo --data '$(DATA)' --batch '$(BATCH)' --label '$(LABEL)'
+endif
+
+test: setup
+	cargo test
+
+lint: setup
+	cargo fmt --all --check
+	cargo clippy --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --no-deps
+
+bench: setup
+	cargo bench --bench '*' --profile dev
+	@echo
+	@echo 'Against other tools, in pairs (installs them in their own Python environment):'
+	@echo '  python3 benches/peers/run.py train      speed and memory beside concord-sc'
+	@echo '  python3 benches/peers/run.py quality    integration scores beside concord-sc and PCA'
