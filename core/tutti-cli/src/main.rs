@@ -1,2 +1,63 @@
-//! Command line of tutti.
-fn main() {}
+//! `tutti`: integrate single-cell data from several batches.
+
+/// Prints a line; a reader that went away (`tutti info FILE | head`) ends nothing.
+macro_rules! say {
+    ($($part:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stdout(), $($part)*);
+    }};
+}
+
+mod concord;
+mod demo;
+mod error;
+mod info;
+mod input;
+mod predict;
+mod progress;
+mod settings;
+mod summary;
+
+use clap::{Parser, Subcommand};
+
+use crate::error::CliError;
+
+/// Integrate single-cell data from several batches by contrastive learning.
+#[derive(Parser)]
+#[command(name = "tutti", version, about, propagate_version = true)]
+struct Tutti {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Train CONCORD on a file and write the integrated embedding
+    Concord(concord::Arguments),
+    /// Embed new cells with a trained model
+    Predict(predict::Arguments),
+    /// Say what is in a file
+    Info(info::Arguments),
+    /// Integrate generated data, or your own, and show scores before and after
+    Demo(demo::Arguments),
+}
+
+fn main() -> std::process::ExitCode {
+    let started = std::time::Instant::now();
+    let outcome = match Tutti::parse().command {
+        Command::Concord(arguments) => concord::run(&arguments, started),
+        Command::Predict(arguments) => predict::run(&arguments),
+        Command::Info(arguments) => info::run(&arguments),
+        Command::Demo(arguments) => demo::run(&arguments),
+    };
+    match outcome {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            std::process::ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+/// What a subcommand returns.
+type Result<T> = std::result::Result<T, CliError>;

@@ -1,1 +1,22 @@
-//! Files for tutti.
+//! Single-cell files: h5ad, 10x, MatrixMarket, CSV, TSV and Parquet in; h5ad and tables out.
+//!
+//! [`read`] picks the reader by what the file is. Values become 32-bit floats; cell and gene names are made unique; what is not read
+//! is said in [`AnnData::notes`].
+
+mod anndata;
+mod backed;
+mod column;
+mod error;
+mod h5ad;
+mod mtx;
+mod names;
+mod table;
+mod tenx;
+mod values;
+
+pub use anndata::{AnnData, Backed, Matrix, ReadOptions, read};
+pub use backed::BackedH5ad;
+pub use error::{Error, Result};
+pub use h5ad::{Additions, ObsColumn, add_to_copy, write_expression, write_h5ad};
+pub use table::write_embedding;
+pub use values::{ValueKind, ValueSummary, summarise};

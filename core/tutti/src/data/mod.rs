@@ -1,12 +1,14 @@
 //! Cells, their matrix and their labels, checked once.
 
 mod align;
+mod batch;
 mod categorical;
 mod cells;
 mod csr;
 mod source;
 
 pub use align::GeneAlignment;
+pub use batch::Batch;
 pub use categorical::Categorical;
 pub use cells::Cells;
 pub use csr::{Csr, CsrView, Indices, Offsets, Values};

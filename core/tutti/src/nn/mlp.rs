@@ -143,7 +143,11 @@ impl SparseMlp {
         self.rest.forward(&hidden, pass)
     }
 
-    fn first_layer(&self, x: &Arc<SparseBatch>, gene_weights: Option<&Tensor>) -> Result<Tensor> {
+    /// Values before the first normalisation, [n, hidden].
+    ///
+    /// # Errors
+    /// Shapes that do not fit.
+    pub fn first_layer(&self, x: &Arc<SparseBatch>, gene_weights: Option<&Tensor>) -> Result<Tensor> {
         // (x diag(w)) W = x (diag(w) W): the sparse rows stay as they are and autograd sees the product of the two parameters.
         let weighted = gene_weights.map(|w| self.weight.broadcast_mul(&w.unsqueeze(1)?)).transpose()?;
         let weight = weighted.as_ref().unwrap_or(&self.weight);
@@ -154,18 +158,22 @@ impl SparseMlp {
         }
     }
 
-    /// From dense input [n, n_genes], for gradients by the input.
+    /// Activations of every layer, from the values of [`SparseMlp::first_layer`], outside of training.
     ///
     /// # Errors
     /// Shapes that do not fit.
-    pub fn forward_dense(&self, x: &Tensor, gene_weights: Option<&Tensor>, pass: Pass<'_>) -> Result<Vec<Tensor>> {
-        let x = gene_weights.map_or_else(|| Ok(x.clone()), |w| x.broadcast_mul(w))?;
-        let mut layers = vec![self.norm.forward(&x.matmul(&self.weight)?.broadcast_add(&self.bias)?, pass)?];
+    pub fn activations(&self, first: &Tensor) -> Result<Vec<Tensor>> {
+        let mut layers = vec![self.norm.forward(first, Pass::EVAL)?];
         for block in &self.rest.blocks {
             let last = &layers[layers.len() - 1];
-            layers.push(block.norm.forward(&block.linear.forward(last)?, pass)?);
+            layers.push(block.norm.forward(&block.linear.forward(last)?, Pass::EVAL)?);
         }
         Ok(layers)
+    }
+
+    /// Weight of the first layer, [n_genes, hidden].
+    pub fn first_weight(&self) -> &Tensor {
+        &self.weight
     }
 
     /// The same network without gradient to its parameters.
@@ -199,7 +207,8 @@ mod tests {
             let mut parameters = Parameters::new(&Device::Cpu, Rng::new(3)).with_kernels(kernels);
             let mlp = SparseMlp::new(&mut parameters, "encoder", 11, &config).unwrap();
             let sparse = mlp.forward(&batch, None, Pass::EVAL).unwrap();
-            let dense = mlp.forward_dense(&batch.to_tensor(&Device::Cpu).unwrap(), None, Pass::EVAL).unwrap().pop().unwrap();
+            let first = mlp.first_layer(&batch, None).unwrap();
+            let dense = mlp.activations(&first).unwrap().pop().unwrap();
             assert_eq!(parameters.n_parameters(), 11 * 20 + 20 * 3 + 20 * 7 + 7 * 3);
             [sparse, dense].map(|t| t.to_vec2::<f32>().unwrap().concat())
         };

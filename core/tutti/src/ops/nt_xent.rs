@@ -58,11 +58,14 @@ pub(crate) fn nt_xent_plain(z_a: &Tensor, z_b: &Tensor, s: &Settings) -> Result<
     Ok(loss.mean_all()?)
 }
 
+/// Gradient of each view, where it is asked for.
+type ViewGradients = (Option<Vec<f32>>, Option<Vec<f32>>);
+
 struct NtXent {
     settings: Settings,
     track: (bool, bool),
     /// Gradients of both views for an upstream gradient of 1, left by the forward pass.
-    gradients: std::sync::Mutex<(Option<Vec<f32>>, Option<Vec<f32>>)>,
+    gradients: std::sync::Mutex<ViewGradients>,
 }
 
 impl CustomOp2 for NtXent {

@@ -200,9 +200,10 @@ per_isa! {
 #[inline(always)]
 fn exp_approx(x: f32) -> f32 {
     // Range reduction x = n ln 2 + r, then the degree-6 Taylor polynomial on |r| <= ln 2 / 2.
-    let x = x.max(-87.0);
-    let n = (x * std::f32::consts::LOG2_E + 12_582_912.0) - 12_582_912.0;
-    let r = (x - n * 0.693_359_4) + n * 2.121_944_4e-4;
+    // Adding 1.5 * 2^23 rounds to an integer, which then stands in the low bits: no conversion that would keep the loop scalar.
+    let shifted = x.max(-87.0) * std::f32::consts::LOG2_E + 12_582_912.0;
+    let n = shifted - 12_582_912.0;
+    let r = (x.max(-87.0) - n * 0.693_359_4) + n * 2.121_944_4e-4;
     let p = 1.0 / 5040.0;
     let p = p * r + 1.0 / 720.0;
     let p = p * r + 1.0 / 120.0;
@@ -211,8 +212,7 @@ fn exp_approx(x: f32) -> f32 {
     let p = p * r + 0.5;
     let p = p * r + 1.0;
     let p = p * r + 1.0;
-    // SAFETY-free bit trick: n is an integer between -126 and 127, so that the exponent field stays valid.
-    p * f32::from_bits((((n as i32) + 127) as u32) << 23)
+    p * f32::from_bits((shifted.to_bits() << 23).wrapping_add(0x3f80_0000))
 }
 
 per_isa! {

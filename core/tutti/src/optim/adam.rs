@@ -284,7 +284,7 @@ impl InplaceOp1 for FactoredAdam<'_> {
         let p = cpu_f32_mut(p, layout)?;
         let mut state = self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let (m, v) = &mut *state;
-        with_factors(self.factors, &mut Vec::new(), &mut |factors| {
+        with_factors(self.factors, |factors| {
             let chunk = GENE_CHUNK * hidden.max(1);
             let moments = m.par_chunks_mut(chunk).zip(v.par_chunks_mut(chunk));
             p.par_chunks_mut(chunk).zip(moments).enumerate().for_each(|(c, (p, (m, v)))| {
@@ -302,22 +302,19 @@ impl InplaceOp1 for FactoredAdam<'_> {
     }
 }
 
-/// Calls `f` with each factor and the content of its tensor; recursion, because each content is lent only inside a call.
-fn with_factors<'f>(
-    factors: &'f [FactoredGradient],
-    open: &mut Vec<(&'f FactoredGradient, Vec<f32>)>,
-    f: &mut dyn FnMut(&[(&FactoredGradient, &[f32])]),
-) -> candle_core::Result<()> {
-    match factors {
-        [only] if open.is_empty() => with_cpu_f32(only.d_out(), |d_out| f(&[(only, d_out)])),
-        _ => {
-            for factor in factors {
-                open.push((factor, with_cpu_f32(factor.d_out(), <[f32]>::to_vec)?));
-            }
-            f(&open.iter().map(|(factor, d_out)| (*factor, d_out.as_slice())).collect::<Vec<_>>());
-            Ok(())
-        }
+/// A factored gradient with the content of its output's gradient.
+type OpenFactor<'a> = (&'a FactoredGradient, &'a [f32]);
+
+/// Calls `f` with each factor opened. One is borrowed; several (two views with gradient) are copied, because a tensor lends its
+/// content only inside a call.
+fn with_factors(factors: &[FactoredGradient], f: impl FnOnce(&[OpenFactor<'_>])) -> candle_core::Result<()> {
+    if let [only] = factors {
+        return with_cpu_f32(only.d_out(), |d_out| f(&[(only, d_out)]));
     }
+    let copies: Vec<Vec<f32>> =
+        factors.iter().map(|factor| with_cpu_f32(factor.d_out(), <[f32]>::to_vec)).collect::<candle_core::Result<_>>()?;
+    f(&factors.iter().zip(&copies).map(|(factor, d_out)| (factor, d_out.as_slice())).collect::<Vec<_>>());
+    Ok(())
 }
 
 fn cpu_f32_mut<'a>(storage: &'a mut CpuStorage, layout: &Layout) -> candle_core::Result<&'a mut [f32]> {

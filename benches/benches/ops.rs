@@ -1,0 +1,62 @@
+//! The operations of one CONCORD step at its default sizes: 256 cells, 2000 genes, hidden 1000, latent 100, 5.5 % of the entries left
+//! after masking.
+
+use std::hint::black_box;
+use std::sync::Arc;
+
+use candle_core::{Device, Tensor, Var};
+use criterion::{Criterion, criterion_group, criterion_main};
+use tutti::augment::RandomMask;
+use tutti::loss::{NtXentConfig, nt_xent};
+use tutti::nn::{Kernels, Parameters};
+use tutti::ops::layer_norm::{layer_norm_leaky_relu, layer_norm_leaky_relu_plain};
+use tutti::ops::sparse_linear::{SparseBatch, sparse_linear, sparse_linear_plain};
+use tutti::optim::{Adam, AdamConfig, Gradients};
+use tutti::rng::Rng;
+use tutti::threads::Threads;
+
+fn random(rows: usize, columns: usize, purpose: &str) -> Tensor {
+    let mut stream = Rng::new(1).stream(purpose, 0, 0);
+    let values: Vec<f32> = (0..rows * columns).map(|_| stream.normal() as f32).collect();
+    Tensor::from_vec(values, (rows, columns), &Device::Cpu).expect("the shape fits")
+}
+
+fn ops(c: &mut Criterion) {
+    let threads = Threads::new(0).expect("threads");
+    let rows = tutti_benches::expression(256, 2000, 0.13, 1);
+    let mask = RandomMask { element: 0.4, feature: 0.3 };
+    let view = mask.apply(&rows, &mut Rng::new(2).stream("mask", 0, 0));
+    c.bench_function("mask/256x2000", |b| b.iter(|| mask.apply(black_box(&rows), &mut Rng::new(2).stream("mask", 0, 0))));
+    let batch = Arc::new(SparseBatch::with_gradient(view));
+    let (w, bias) = (random(2000, 1000, "w"), Tensor::zeros(1000, candle_core::DType::F32, &Device::Cpu).expect("memory"));
+    c.bench_function("sparse_linear/256x2000x1000", |b| b.iter(|| threads.run(|| sparse_linear(&batch, &w, &bias, None))));
+    c.bench_function("sparse_linear_plain/256x2000x1000", |b| b.iter(|| threads.run(|| sparse_linear_plain(&batch, &w, &bias))));
+    let (x, gamma) = (random(256, 1000, "x"), bias.ones_like().expect("memory"));
+    c.bench_function("layer_norm/256x1000", |b| b.iter(|| threads.run(|| layer_norm_leaky_relu(&x, &gamma, &bias, 0.1))));
+    c.bench_function("layer_norm_plain/256x1000", |b| {
+        b.iter(|| threads.run(|| layer_norm_leaky_relu_plain(&x, &gamma, &bias, 0.1)))
+    });
+    let (z_a, z_b) = (Var::from_tensor(&random(256, 100, "a")).expect("memory"), random(256, 100, "b"));
+    for (name, kernels) in [("nt_xent", Kernels::Fused), ("nt_xent_plain", Kernels::Plain)] {
+        c.bench_function(&format!("{name}/256x100"), |b| {
+            b.iter(|| threads.run(|| nt_xent(&z_a, &z_b, &NtXentConfig::default(), kernels).and_then(|l| Ok(l.backward()?))))
+        });
+    }
+}
+
+fn adam(c: &mut Criterion) {
+    let threads = Threads::new(0).expect("threads");
+    let mut parameters = Parameters::new(&Device::Cpu, Rng::new(1));
+    let (w, slot) = parameters.sparse_weight("w", 2000, 1000).expect("memory");
+    let bias = parameters.constant("b", 1000, 0.0).expect("memory");
+    let batch = Arc::new(SparseBatch::with_gradient(tutti_benches::expression(256, 2000, 0.055, 1)));
+    let loss = sparse_linear(&batch, &w, &bias, Some(&slot)).and_then(|y| Ok(y.sum_all()?)).expect("shapes fit");
+    let gradients = Gradients::of(&loss, &parameters).expect("a gradient");
+    let mut adam = Adam::new(&parameters, AdamConfig::default()).expect("memory");
+    c.bench_function("adam_with_gradient/2000x1000", |b| {
+        b.iter(|| threads.run(|| adam.step(&parameters, 0, &gradients, 1e-3, 1.0)))
+    });
+}
+
+criterion_group!(benches, ops, adam);
+criterion_main!(benches);

@@ -1,0 +1,148 @@
+//! Settings of CONCORD from preset, file and flags, in this order.
+
+use std::path::Path;
+
+use clap::ValueEnum;
+use serde_json::{Map, Value};
+use tutti::systems::concord::{ConcordConfig, Preset};
+
+use crate::Result;
+use crate::error::CliError;
+
+/// Named settings.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum PresetName {
+    /// Hard negatives weighted in the loss: the published default
+    HardNegative,
+    /// Mini-batches enriched for neighbourhoods: the preprint's method
+    Knn,
+}
+
+impl From<PresetName> for Preset {
+    fn from(name: PresetName) -> Self {
+        match name {
+            PresetName::HardNegative => Self::HardNegative,
+            PresetName::Knn => Self::Knn,
+        }
+    }
+}
+
+/// Settings of a run; each overrides the preset and the file.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct Settings {
+    /// Named settings to start from
+    #[arg(long, value_enum)]
+    pub preset: Option<PresetName>,
+    /// TOML file of settings, e.g. `latent_dim = 30`
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<std::path::PathBuf>,
+    /// One setting as NAME=VALUE in TOML, may be repeated, e.g. `--set use_decoder=true`
+    #[arg(long = "set", value_name = "NAME=VALUE")]
+    pub set: Vec<String>,
+    /// Passes over the data [default: 15]
+    #[arg(long, value_name = "N")]
+    pub n_epochs: Option<usize>,
+    /// Width of the embedding [default: 100]
+    #[arg(long, value_name = "N")]
+    pub latent_dim: Option<usize>,
+    /// Cells per mini-batch [default: 256]
+    #[arg(long, value_name = "N")]
+    pub batch_size: Option<usize>,
+    /// Learning rate [default: 0.01]
+    #[arg(long, value_name = "X")]
+    pub lr: Option<f64>,
+    /// Temperature of the loss [default: 0.4]
+    #[arg(long, value_name = "X")]
+    pub temperature: Option<f64>,
+    /// Share of a mini-batch from its own batch; smaller corrects less [default: 1]
+    #[arg(long, value_name = "X")]
+    pub p_intra_domain: Option<f64>,
+    /// Seed of all random draws [default: 0]
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+}
+
+impl Settings {
+    /// The configuration asked for.
+    pub fn resolve(&self) -> Result<ConcordConfig> {
+        let base = ConcordConfig::preset(self.preset.map(Into::into).unwrap_or_default());
+        let mut values = object(serde_json::to_value(base).map_err(|e| usage(e.to_string()))?);
+        if let Some(path) = &self.config {
+            overlay(&mut values, read_toml(path)?, &path.display().to_string())?;
+        }
+        for setting in &self.set {
+            let table = toml::from_str(setting).map_err(|e| usage(format!("--set {setting}: {}", e.message())))?;
+            overlay(&mut values, object(table), "--set")?;
+        }
+        overlay(&mut values, self.flags(), "flags")?;
+        let config: ConcordConfig = serde_json::from_value(Value::Object(values)).map_err(|e| usage(format!("settings: {e}")))?;
+        config.validate()?;
+        Ok(config)
+    }
+
+    fn flags(&self) -> Map<String, Value> {
+        let flags = [
+            ("n_epochs", self.n_epochs.map(Value::from)),
+            ("latent_dim", self.latent_dim.map(Value::from)),
+            ("batch_size", self.batch_size.map(Value::from)),
+            ("lr", self.lr.map(Value::from)),
+            ("temperature", self.temperature.map(Value::from)),
+            ("p_intra_domain", self.p_intra_domain.map(Value::from)),
+            ("seed", self.seed.map(Value::from)),
+        ];
+        flags.into_iter().filter_map(|(name, value)| value.map(|v| (name.to_owned(), v))).collect()
+    }
+}
+
+fn read_toml(path: &Path) -> Result<Map<String, Value>> {
+    let text = std::fs::read_to_string(path).map_err(|e| usage(format!("{}: {e}", path.display())))?;
+    let value: Value = toml::from_str(&text).map_err(|e| usage(format!("{}: {e}", path.display())))?;
+    Ok(object(value))
+}
+
+fn overlay(values: &mut Map<String, Value>, new: Map<String, Value>, whence: &str) -> Result<()> {
+    for (name, value) in new {
+        if !values.contains_key(&name) {
+            let names: Vec<&str> = values.keys().map(String::as_str).collect();
+            return Err(usage(format!("{whence}: there is no setting `{name}`; the settings are: {}", names.join(", "))));
+        }
+        values.insert(name, value);
+    }
+    Ok(())
+}
+
+fn object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(map) => map,
+        _ => Map::new(),
+    }
+}
+
+fn usage(message: String) -> CliError {
+    CliError::Usage(message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_win_over_the_file_and_the_file_over_the_preset() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("c.toml");
+        std::fs::write(&path, "temperature = 0.3\nlatent_dim = 30\n").unwrap();
+        let settings = Settings {
+            preset: Some(PresetName::Knn),
+            config: Some(path.clone()),
+            latent_dim: Some(20),
+            set: vec!["use_decoder=true".into()],
+            ..Default::default()
+        };
+        let config = settings.resolve().unwrap();
+        assert_eq!((config.p_intra_knn, config.temperature, config.latent_dim, config.use_decoder), (0.3, 0.3, 20, true));
+
+        std::fs::write(&path, "tempreature = 0.3\n").unwrap();
+        let message = settings.resolve().unwrap_err().to_string();
+        assert!(message.contains("`tempreature`") && message.contains("temperature"), "{message}");
+    }
+}

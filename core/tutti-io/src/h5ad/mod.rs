@@ -1,0 +1,137 @@
+//! h5ad files, all versions that anndata has written since 0.5.
+
+mod element;
+mod frame;
+mod matrix;
+mod write;
+
+use std::path::Path;
+
+use hdf5::{File, Group};
+use ndarray::Array2;
+use tutti::data::CellSource;
+
+pub(crate) use element::{numbers, texts};
+pub(crate) use matrix::{Layout, SparseGroup, read_row_offsets};
+pub use write::{Additions, ObsColumn, add_to_copy, write_expression, write_h5ad};
+
+use crate::anndata::{AnnData, Backed, Matrix, ReadOptions};
+use crate::backed::BackedH5ad;
+use crate::error::{Error, InFile, Result};
+use matrix::locate;
+
+/// Stored values above which `Backed::Auto` leaves the matrix on disk.
+const IN_MEMORY: usize = 200_000_000;
+
+/// Reads an h5ad file.
+pub(crate) fn read(path: &Path, options: &ReadOptions) -> Result<AnnData> {
+    let file = open(path)?;
+    let (cells, obs) = frame::read(&file, "obs", path)?;
+    let raw_var = if file.link_exists("raw") { "raw/var" } else { "raw.var" };
+    let (genes, var) = frame::read(&file, if options.raw { raw_var } else { "var" }, path)?;
+    let x = matrix(&file, path, options, (cells.len(), genes.len()))?;
+    let mut data = AnnData::new(path, x, cells, genes);
+    data.set_obs(obs)?;
+    data.set_var(&var)?;
+    read_obsm(&file, &mut data)?;
+    for ignored in ["obsp", "varp"] {
+        let names = file.group(ignored).and_then(|g| g.member_names()).unwrap_or_default();
+        if !names.is_empty() {
+            data.notes.push(format!("{ignored} not read: {}", names.join(", ")));
+        }
+    }
+    Ok(data)
+}
+
+/// Opens an HDF5 file for reading.
+pub(crate) fn open(path: &Path) -> Result<File> {
+    File::open(path)
+        .map_err(|_| Error::format(path, "this is no HDF5 file, or it is cut off", "copy it again or give the right file"))
+}
+
+fn matrix(file: &File, path: &Path, options: &ReadOptions, shape: (usize, usize)) -> Result<Matrix> {
+    let name = match (&options.layer, options.raw) {
+        (Some(layer), _) => {
+            let layers = file.group("layers").and_then(|g| g.member_names()).unwrap_or_default();
+            if !layers.contains(layer) {
+                let there =
+                    if layers.is_empty() { "it has none".into() } else { format!("its layers are: {}", layers.join(", ")) };
+                return Err(Error::format(path, format!("there is no layer `{layer}`"), there));
+            }
+            format!("layers/{layer}")
+        }
+        (None, true) if file.link_exists("raw") => "raw/X".to_owned(),
+        (None, true) => "raw.X".to_owned(),
+        (None, false) => "X".to_owned(),
+    };
+    let top = name.split('/').next().unwrap_or(&name);
+    if !file.link_exists(top) || !file.link_exists(&name) {
+        if name == "X" {
+            return Ok(Matrix::None);
+        }
+        return Err(Error::format(path, format!("there is no `{name}`"), "leave `--raw` out"));
+    }
+    let (layout, found) = locate(file, &name, path)?;
+    if found.0 != shape.0 || found.1 != shape.1 {
+        let problem = format!("`{name}` is {} x {} but there are {} cells and {} genes", found.0, found.1, shape.0, shape.1);
+        return Err(Error::format(path, problem, "write the file again"));
+    }
+    let on_disk = match options.backed {
+        Backed::Never => false,
+        Backed::Always => true,
+        Backed::Auto => layout.n_stored() > IN_MEMORY,
+    };
+    match (on_disk, layout) {
+        (true, Layout::Csc(_)) => {
+            let problem = format!("`{name}` is stored by column and cannot be read by cells from disk");
+            Err(Error::format(path, problem, "store it as CSR (`adata.X = adata.X.tocsr()`)"))
+        }
+        (true, layout) => Ok(Matrix::Disk(BackedH5ad::new(path, layout, shape)?.into())),
+        (false, layout) => Ok(Matrix::Memory(layout.read_all(shape, path)?.into())),
+    }
+}
+
+fn read_obsm(file: &File, data: &mut AnnData) -> Result<()> {
+    let path = data.path.clone();
+    let Ok(group) = file.group("obsm") else {
+        if file.link_exists("obsm") {
+            data.notes.push("obsm of this old file is not read".into());
+        }
+        return Ok(());
+    };
+    for name in group.member_names().in_file(&path, "obsm")? {
+        match obsm_array(&group, &name, data.n_cells(), &path)? {
+            Some(array) => {
+                data.obsm.insert(name, array);
+            }
+            None => data.notes.push(format!("obsm `{name}` not read: it is no dense array of numbers with a row per cell")),
+        }
+    }
+    Ok(())
+}
+
+fn obsm_array(group: &Group, name: &str, n_cells: usize, path: &Path) -> Result<Option<Array2<f32>>> {
+    let Ok(dataset) = group.dataset(name) else { return Ok(None) };
+    let shape = dataset.shape();
+    if shape.len() != 2 || shape[0] != n_cells || !element::is_number(&dataset) {
+        return Ok(None);
+    }
+    element::check_extent(&dataset, path)?;
+    let values = dataset.read_raw::<f32>().in_file(path, &format!("obsm `{name}`"))?;
+    Ok(Array2::from_shape_vec((shape[0], shape[1]), values).ok())
+}
+
+/// Cells x genes of a source, checked against names before writing.
+pub(crate) fn check_shape(source: &dyn CellSource, cells: &[String], genes: &[String], path: &Path) -> Result<()> {
+    if source.n_cells() != cells.len() || source.n_genes() != genes.len() {
+        let problem = format!(
+            "a matrix of {} x {} for {} cells and {} genes",
+            source.n_cells(),
+            source.n_genes(),
+            cells.len(),
+            genes.len()
+        );
+        return Err(Error::format(path, problem, "give names that fit"));
+    }
+    Ok(())
+}

@@ -1,0 +1,12 @@
+//! Rows of a mini-batch, gathered.
+
+use super::Csr;
+
+/// A mini-batch as read from its source.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Batch {
+    /// Expression, [n_rows, n_genes].
+    pub rows: Csr,
+    /// Row number of each cell in its source.
+    pub indices: Vec<usize>,
+}

@@ -1,0 +1,84 @@
+//! What the one trainer needs to know of a system.
+
+use candle_core::Tensor;
+
+use crate::data::{Batch, Cells};
+use crate::error::Result;
+use crate::loss::LossTerms;
+use crate::nn::{Draws, Parameters};
+use crate::sampler::Sampler;
+
+/// A parameter group and how often it is updated within one step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Phase {
+    /// Name in error messages, e.g. `model` or `discriminator`.
+    pub name: &'static str,
+    /// Parameter group that is updated.
+    pub group: usize,
+    /// Updates per mini-batch.
+    pub n_updates: usize,
+}
+
+impl Phase {
+    /// The single phase of a system without an adversary.
+    pub const MODEL: Phase = Phase { name: "model", group: 0, n_updates: 1 };
+}
+
+/// A learning system: networks, how a mini-batch is prepared, and the losses of a prepared one.
+///
+/// Preparing (gathering, masking, transposing) runs beside the training of the mini-batch before, hence the two methods; both draw
+/// only from the keyed streams they are given.
+pub trait System: Send + Sync {
+    /// A mini-batch ready for training.
+    type Prepared: Send + Sync;
+
+    /// Name in files and messages, e.g. `concord`.
+    fn name(&self) -> &'static str;
+
+    /// All tensors.
+    fn parameters(&self) -> &Parameters;
+
+    /// Parameter groups in the order in which a step updates them; one for most, two when an adversary is trained.
+    fn phases(&self) -> &[Phase];
+
+    /// The sampler of the epochs from `epoch` on, if it changes there; `first` asks for one in any case. `rows` are the cells that are
+    /// trained on.
+    ///
+    /// # Errors
+    /// Where no mini-batches can be formed.
+    fn sampler(&mut self, cells: &Cells<'_>, rows: &[usize], epoch: usize, first: bool) -> Result<Option<Box<dyn Sampler>>>;
+
+    /// Makes a mini-batch ready.
+    ///
+    /// # Errors
+    /// What the preparation can fail at.
+    fn prepare(&self, batch: Batch, draws: &Draws) -> Result<Self::Prepared>;
+
+    /// Named, weighted losses of a mini-batch; the trainer sums, differentiates, steps and records them.
+    ///
+    /// # Errors
+    /// What the forward pass can fail at.
+    fn losses(&self, prepared: &Self::Prepared, phase: Phase, draws: &Draws) -> Result<LossTerms>;
+
+    /// The same losses without dropout or change of running statistics, for held-out cells.
+    ///
+    /// # Errors
+    /// As [`System::losses`].
+    fn validation_losses(&self, prepared: &Self::Prepared) -> Result<LossTerms>;
+
+    /// What beside the parameters a resumed run needs, e.g. the embedding behind a neighbour graph.
+    ///
+    /// # Errors
+    /// Where the device fails.
+    fn extra_state(&self) -> Result<Vec<(String, Tensor)>> {
+        Ok(Vec::new())
+    }
+
+    /// Sets what [`System::extra_state`] gave; called before [`System::sampler`].
+    ///
+    /// # Errors
+    /// For tensors that do not fit.
+    fn restore_extra_state(&mut self, _tensors: &[(String, Tensor)]) -> Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,12 @@
+//! From counts to what a system trains on. Nothing changes the caller's data.
+
+mod filter;
+mod hvg;
+mod loess;
+mod normalize;
+mod pca;
+
+pub use filter::{CellFilter, GeneFilter, keep_cells, keep_genes};
+pub use hvg::{HvgConfig, HvgFlavor, HvgResult, highly_variable_genes};
+pub use normalize::{Normalized, TargetSum, to_memory};
+pub use pca::{Pca, PcaConfig, pca};

@@ -1,0 +1,143 @@
+//! What a trained model gives: embedding, classes, corrected expression, attribution.
+
+use std::sync::Arc;
+
+use candle_core::{Tensor, Var};
+use ndarray::{Array1, Array2, ArrayView2, Axis, s};
+
+use super::Concord;
+use crate::data::{CellSource, Csr, row_blocks};
+use crate::error::{Error, Result};
+use crate::nn::Pass;
+use crate::ops::sparse_linear::SparseBatch;
+
+/// Cells that are embedded at a time; memory is this times the widest layer.
+const BLOCK: usize = 2048;
+
+impl Concord {
+    /// Latent coordinates, [n_cells, latent_dim], not normalised; compare cells by their cosine. `source` has the model's genes in
+    /// the model's order, preprocessed as in training.
+    ///
+    /// # Errors
+    /// Another number of genes; what the source fails at.
+    pub fn embed(&self, source: &dyn CellSource) -> Result<Array2<f32>> {
+        let mut out = Array2::zeros((source.n_cells(), self.config.latent_dim));
+        self.each_block(source, |rows, first| {
+            let z = to_array(&self.encode(first)?)?;
+            out.slice_mut(s![rows, ..]).assign(&z);
+            Ok(())
+        })?;
+        Ok(out)
+    }
+
+    /// Probability of each class, [n_cells, n_classes], in the order of [`Concord::classes`]; z from [`Concord::embed`].
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for a model without a classifier.
+    pub fn classify(&self, z: ArrayView2<'_, f32>) -> Result<Array2<f32>> {
+        let Some(classifier) = &self.classifier else {
+            return Err(Error::argument("classify", "needs a model with a classifier", "train with `use_classifier`"));
+        };
+        let mut out = Array2::zeros((z.nrows(), self.names.classes.len()));
+        for rows in row_blocks(z.nrows(), BLOCK) {
+            let logits = classifier.forward(&self.tensor(z.slice(s![rows.clone(), ..]))?, Pass::EVAL)?;
+            let probabilities = candle_nn::ops::softmax(&logits, 1)?;
+            out.slice_mut(s![rows, ..]).assign(&to_array(&probabilities)?);
+        }
+        Ok(out)
+    }
+
+    /// Expression decoded as if all cells came from `batch` and had the first level of each covariate, [n_cells, n_genes]; dense, so
+    /// decode blocks of cells where memory is short.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for a model without a decoder or a batch that it was not trained on.
+    pub fn decode(&self, z: ArrayView2<'_, f32>, batch: &str) -> Result<Array2<f32>> {
+        let Some(decoder) = &self.decoder else {
+            return Err(Error::argument("decode", "needs a model with a decoder", "train with `use_decoder`"));
+        };
+        let code = self.names.batches.iter().position(|b| b == batch).ok_or_else(|| {
+            let fix = format!("its batches are: {}", self.names.batches.join(", "));
+            Error::argument("batch", format!("`{batch}` is none that the model was trained on"), fix)
+        })?;
+        let mut out = Array2::zeros((z.nrows(), self.names.genes.len()));
+        for rows in row_blocks(z.nrows(), BLOCK) {
+            let n = rows.len();
+            let mut codes = vec![Tensor::from_vec(vec![code as u32; n], n, self.parameters.device())?];
+            for _ in &self.names.covariates {
+                codes.push(Tensor::zeros(n, candle_core::DType::U32, self.parameters.device())?);
+            }
+            let decoded = decoder.forward(&self.tensor(z.slice(s![rows.clone(), ..]))?, &codes, Pass::EVAL)?;
+            out.slice_mut(s![rows, ..]).assign(&to_array(&decoded)?);
+        }
+        Ok(out)
+    }
+
+    /// How each neuron of an encoder layer responds to each gene, [n_genes, n_neurons]: the gradient of its activation by the input,
+    /// the mean over cells. `layer` counts from 0; the last one is the latent space.
+    ///
+    /// The first layer is linear, so that the mean over cells is taken before its weight is applied: the cost does not grow with the
+    /// number of genes times cells.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for a layer that does not exist.
+    pub fn gene_attribution(&self, source: &dyn CellSource, layer: usize) -> Result<Array2<f32>> {
+        let dims = self.config.encoder().dims;
+        let Some(n_neurons) = dims.get(layer).copied() else {
+            let problem = format!("{layer} does not exist");
+            return Err(Error::argument("layer", problem, format!("the encoder has layers 0 to {}", dims.len() - 1)));
+        };
+        let encoder = self.encoder.detached();
+        let mut mean = Array2::<f64>::zeros((n_neurons, dims[0]));
+        self.each_block(source, |_, batch| {
+            let weights = self.sigmoid_importance()?;
+            let first = Var::from_tensor(&encoder.first_layer(&batch, weights.as_ref())?)?;
+            let layers = encoder.activations(&first)?;
+            for j in 0..n_neurons {
+                let store = layers[layer].narrow(1, j, 1)?.sum_all()?.backward()?;
+                let Some(gradient) = store.get(&first) else { continue };
+                let sum: Array1<f64> = to_array(gradient)?.mapv(f64::from).sum_axis(Axis(0));
+                mean.row_mut(j).scaled_add(1.0 / source.n_cells() as f64, &sum);
+            }
+            Ok(())
+        })?;
+        let weight = to_array(self.encoder.first_weight())?;
+        let mut attribution = weight.dot(&mean.mapv(|v| v as f32).t());
+        if let Some(gene_weights) = self.gene_weights()? {
+            attribution.rows_mut().into_iter().zip(gene_weights).for_each(|(mut row, w)| row.mapv_inplace(|v| v * w));
+        }
+        Ok(attribution)
+    }
+
+    fn encode(&self, batch: Arc<SparseBatch>) -> Result<Tensor> {
+        let weights = self.sigmoid_importance()?;
+        self.encoder.detached().forward(&batch, weights.as_ref(), Pass::EVAL)
+    }
+
+    fn each_block(
+        &self,
+        source: &dyn CellSource,
+        mut f: impl FnMut(std::ops::Range<usize>, Arc<SparseBatch>) -> Result<()>,
+    ) -> Result<()> {
+        if source.n_genes() != self.names.genes.len() {
+            let problem = format!("the data have {} genes, the model {}", source.n_genes(), self.names.genes.len());
+            return Err(Error::data(problem, "put the genes in the model's order with `GeneAlignment`"));
+        }
+        let mut rows = Csr::empty(source.n_genes());
+        for block in row_blocks(source.n_cells(), BLOCK) {
+            source.read_range(block.clone(), &mut rows)?;
+            f(block, Arc::new(SparseBatch::without_gradient(std::mem::take(&mut rows))))?;
+        }
+        Ok(())
+    }
+
+    fn tensor(&self, x: ArrayView2<'_, f32>) -> Result<Tensor> {
+        Ok(Tensor::from_vec(x.iter().copied().collect::<Vec<f32>>(), x.dim(), self.parameters.device())?)
+    }
+}
+
+fn to_array(x: &Tensor) -> Result<Array2<f32>> {
+    let (n, d) = x.dims2()?;
+    let values = x.contiguous()?.flatten_all()?.to_vec1()?;
+    Array2::from_shape_vec((n, d), values).map_err(|e| Error::data(e.to_string(), "report this"))
+}

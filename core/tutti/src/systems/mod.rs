@@ -1,0 +1,3 @@
+//! The five systems, each a composition of the blocks of this crate.
+
+pub mod concord;
