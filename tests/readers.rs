@@ -30,9 +30,12 @@ fn check_matrix(name: &str, x: &Csr, expected: &Value) {
         "{name}"
     );
     assert_eq!(entries().filter(|e| e.2 != 0.0).count() as f64, number("nnz"), "{name}: non-zero values");
-    let weights: [(&str, fn(usize, usize) -> f64); 3] =
-        [("sum", |_, _| 1.0), ("row_weighted", |i, _| (i + 1) as f64), ("column_weighted", |_, j| (j + 1) as f64)];
-    for (key, weight) in weights {
+    for key in ["sum", "row_weighted", "column_weighted"] {
+        let weight = |i: usize, j: usize| match key {
+            "row_weighted" => (i + 1) as f64,
+            "column_weighted" => (j + 1) as f64,
+            _ => 1.0,
+        };
         // Scaled values cancel: the error is in proportion to their sizes, not to their sum.
         let (sum, size) =
             entries().fold((0.0, 1.0), |(sum, size), (i, j, v)| (sum + v * weight(i, j), size + v.abs() * weight(i, j)));

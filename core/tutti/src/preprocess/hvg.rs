@@ -132,7 +132,7 @@ struct Moments {
 }
 
 impl Moments {
-    /// The dispersion flavours measure on the scale before the logarithm, as scanpy does.
+    /// `Seurat` measures on the scale before the logarithm, the others on the values as they are, as scanpy does.
     fn of(source: &dyn CellSource, n_batches: usize, code: &impl Fn(usize) -> usize, flavor: HvgFlavor) -> Result<Self> {
         let n_genes = source.n_genes();
         let mut out = Self { all: Sums::new(n_genes), batches: vec![Sums::new(n_genes); n_batches] };
@@ -140,8 +140,8 @@ impl Moments {
         each_row(source, |i, columns, values| {
             scratch.clear();
             match flavor {
-                HvgFlavor::SeuratV3 => scratch.extend(values.iter().map(|v| f64::from(*v))),
-                _ => scratch.extend(values.iter().map(|v| f64::from(*v).exp_m1())),
+                HvgFlavor::Seurat => scratch.extend(values.iter().map(|v| f64::from(*v).exp_m1())),
+                _ => scratch.extend(values.iter().map(|v| f64::from(*v))),
             }
             out.all.add(columns, &scratch);
             out.batches[code(i)].add(columns, &scratch);
