@@ -269,7 +269,7 @@ pub fn write_embedding(
         let prefix = key.strip_prefix("X_").unwrap_or(key);
         return Ok(tutti_io::write_embedding(output, data.cell_names(), embedding, prefix, &obs)?);
     }
-    let additions = Additions { obsm: vec![(key.to_owned(), embedding.clone())], obs, uns, ..Additions::default() };
+    let additions = Additions { obsm: vec![(key.to_owned(), embedding.clone())], obs, uns };
     if extension(input) == "h5ad" {
         return Ok(tutti_io::add_to_copy(input, output, &additions)?);
     }

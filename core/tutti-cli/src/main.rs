@@ -33,9 +33,9 @@ struct Tutti {
 #[derive(Subcommand)]
 enum Command {
     /// Train CONCORD on a file and write the integrated embedding
-    Concord(concord::Arguments),
+    Concord(Box<concord::Arguments>),
     /// Embed new cells with a trained model
-    Predict(predict::Arguments),
+    Predict(Box<predict::Arguments>),
     /// Say what is in a file
     Info(info::Arguments),
     /// Integrate generated data, or your own, and show scores before and after
