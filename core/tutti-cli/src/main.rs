@@ -44,6 +44,7 @@ enum Command {
 
 fn main() -> std::process::ExitCode {
     let started = std::time::Instant::now();
+    rest_early();
     let outcome = match Tutti::parse().command {
         Command::Concord(arguments) => concord::run(&arguments, started),
         Command::Predict(arguments) => predict::run(&arguments),
@@ -56,6 +57,15 @@ fn main() -> std::process::ExitCode {
             eprintln!("error: {error}");
             std::process::ExitCode::from(error.exit_code())
         }
+    }
+}
+
+/// candle's own workers spin between operations and take the processors from ours; let them sleep soon. A user's setting stays.
+fn rest_early() {
+    const SPIN_LIMIT: &str = "CANDLE_BARRIER_POOL_SPIN_LIMIT";
+    if std::env::var_os(SPIN_LIMIT).is_none() {
+        // SAFETY: this is the first thing that the program does; no other thread is there to read the environment.
+        unsafe { std::env::set_var(SPIN_LIMIT, "200") };
     }
 }
 
