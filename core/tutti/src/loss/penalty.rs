@@ -15,7 +15,7 @@ pub enum Penalty {
     L2,
 }
 
-/// Penalty on gene weights [n_genes], a scalar independent of the number of genes.
+/// Penalty on gene weights \[n_genes\], a scalar independent of the number of genes.
 ///
 /// # Errors
 /// For weights that are no vector.

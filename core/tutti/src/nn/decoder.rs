@@ -46,7 +46,7 @@ impl Decoder {
         Ok(Self { embeddings, hidden, out, activation })
     }
 
-    /// z: [n, latent_dim]; `codes`: one tensor [n] (u32) per category; returns [n, n_genes].
+    /// z: [n, latent_dim]; `codes`: one tensor \[n\] (u32) per category; returns [n, n_genes].
     ///
     /// # Errors
     /// Shapes that do not fit.

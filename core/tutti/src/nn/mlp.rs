@@ -133,7 +133,7 @@ impl SparseMlp {
         Ok(Self { name: name.to_owned(), weight, bias, slot, norm, rest, kernels })
     }
 
-    /// x: [n, n_genes]; returns [n, last of dims]. `gene_weights` [n_genes] multiplies the genes first, where given.
+    /// x: [n, n_genes]; returns [n, last of dims]. `gene_weights` \[n_genes\] multiplies the genes first, where given.
     ///
     /// # Errors
     /// Shapes that do not fit.

@@ -93,25 +93,18 @@ mod x86 {
     /// For each row: `matrix + row * stride .. + y.len()` must be readable; AVX-512F must be there.
     #[target_feature(enable = "avx512f")]
     pub(super) unsafe fn axpy_rows_avx512(y: &mut [f32], rows: &[u32], values: &[f32], matrix: *const f32, stride: usize) {
-        const BLOCK: usize = 8;
         let width = y.len();
         let out = y.as_mut_ptr();
         let mut j = 0;
         // SAFETY: all offsets stay below y.len(), and the caller vouches for the rows.
         unsafe {
-            while j + 16 * BLOCK <= width {
-                let mut acc: [__m512; BLOCK] = std::array::from_fn(|b| _mm512_loadu_ps(out.add(j + 16 * b)));
-                for k in 0..rows.len() {
-                    let w = matrix.add(*rows.get_unchecked(k) as usize * stride + j);
-                    let v = _mm512_set1_ps(*values.get_unchecked(k));
-                    for (b, a) in acc.iter_mut().enumerate() {
-                        *a = _mm512_fmadd_ps(v, _mm512_loadu_ps(w.add(16 * b)), *a);
-                    }
-                }
-                for (b, a) in acc.iter().enumerate() {
-                    _mm512_storeu_ps(out.add(j + 16 * b), *a);
-                }
-                j += 16 * BLOCK;
+            while j + 128 <= width {
+                block_avx512::<8>(out.add(j), rows, values, matrix.add(j), stride);
+                j += 128;
+            }
+            while j + 32 <= width {
+                block_avx512::<2>(out.add(j), rows, values, matrix.add(j), stride);
+                j += 32;
             }
             while j < width {
                 let mask: __mmask16 = if width - j >= 16 { 0xffff } else { (1 << (width - j)) - 1 };
@@ -123,6 +116,29 @@ mod x86 {
                 }
                 _mm512_mask_storeu_ps(out.add(j), mask, acc);
                 j += 16;
+            }
+        }
+    }
+
+    /// `16 * BLOCK` columns, their sums kept in registers.
+    ///
+    /// # Safety
+    /// `out` and, for each row, `matrix + row * stride` must hold `16 * BLOCK` values; AVX-512F must be there.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn block_avx512<const BLOCK: usize>(out: *mut f32, rows: &[u32], values: &[f32], matrix: *const f32, stride: usize) {
+        // SAFETY: by the caller.
+        unsafe {
+            let mut acc: [__m512; BLOCK] = std::array::from_fn(|b| _mm512_loadu_ps(out.add(16 * b)));
+            for k in 0..rows.len() {
+                let w = matrix.add(*rows.get_unchecked(k) as usize * stride);
+                let v = _mm512_set1_ps(*values.get_unchecked(k));
+                for (b, a) in acc.iter_mut().enumerate() {
+                    *a = _mm512_fmadd_ps(v, _mm512_loadu_ps(w.add(16 * b)), *a);
+                }
+            }
+            for (b, a) in acc.iter().enumerate() {
+                _mm512_storeu_ps(out.add(16 * b), *a);
             }
         }
     }

@@ -56,11 +56,12 @@ pub struct FactoredGradient {
 }
 
 impl FactoredGradient {
-    /// Adds the gradient of gene `gene` to `row` (hidden). `d_out` is the content of the tensor, from [`FactoredGradient::d_out`].
-    pub(crate) fn add_row(&self, gene: usize, d_out: &[f32], row: &mut [f32]) {
+    /// Adds the gradient of gene `gene`, columns from `offset` on, to `row`. `d_out` is the content of [`FactoredGradient::d_out`],
+    /// with `hidden` columns.
+    pub(crate) fn add_row(&self, gene: usize, d_out: &[f32], hidden: usize, offset: usize, row: &mut [f32]) {
         if let Some(transposed) = &self.batch.transposed {
             let (cells, values) = transposed.row(gene);
-            axpy_rows(row, cells, values, d_out, row.len(), 0);
+            axpy_rows(row, cells, values, d_out, hidden, offset);
         }
     }
 
@@ -98,7 +99,7 @@ impl GradientSlot {
     }
 }
 
-/// `x W + b`, [n_rows, hidden], for x [n_rows, n_genes] sparse, W [n_genes, hidden], b [hidden], on the CPU.
+/// `x W + b`, [n_rows, hidden], for x [n_rows, n_genes] sparse, W [n_genes, hidden], b \[hidden\], on the CPU.
 ///
 /// With a `slot` the gradient of W goes there as factors and not into candle's gradient store.
 ///
@@ -170,16 +171,22 @@ impl CustomOp2 for SparseLinear {
     }
 }
 
-/// Columns of W that stay in the second-level cache while the rows of a chunk pass over them.
-const COLUMN_BLOCK: usize = 128;
+/// Bytes of W that stay in the second-level cache while the rows of a chunk pass over them.
+const CACHE_BYTES: usize = 1 << 20;
+
+/// Columns of W that are worked on together: as many as the cache holds for all genes, in vector lengths.
+fn column_block(n_genes: usize) -> usize {
+    (CACHE_BYTES / (4 * n_genes.max(1)) / 32 * 32).clamp(32, 128)
+}
 
 fn forward(rows: &Csr, weight: &[f32], bias: &[f32], out: &mut [f32]) {
     let hidden = bias.len();
     // Every element is summed in the order of its row's columns, so that the size of a chunk changes no bit.
     let chunk_rows = rows.n_rows().div_ceil(rayon::current_num_threads()).clamp(1, 256);
+    let block = column_block(rows.n_cols());
     out.par_chunks_mut(chunk_rows * hidden).enumerate().for_each(|(c, out)| {
-        for offset in (0..hidden).step_by(COLUMN_BLOCK) {
-            let width = COLUMN_BLOCK.min(hidden - offset);
+        for offset in (0..hidden).step_by(block) {
+            let width = block.min(hidden - offset);
             for (i, out) in out.chunks_exact_mut(hidden).enumerate() {
                 let (columns, values) = rows.row(c * chunk_rows + i);
                 let out = &mut out[offset..offset + width];

@@ -271,8 +271,8 @@ struct FactoredAdam<'a> {
     step: AdamStep,
 }
 
-/// Genes that one task updates at a time.
-const GENE_CHUNK: usize = 16;
+/// Columns of the output's gradient that stay in the second-level cache while the genes of a task pass over them.
+const COLUMN_BLOCK: usize = 256;
 
 impl InplaceOp1 for FactoredAdam<'_> {
     fn name(&self) -> &'static str {
@@ -284,18 +284,26 @@ impl InplaceOp1 for FactoredAdam<'_> {
         let p = cpu_f32_mut(p, layout)?;
         let mut state = self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let (m, v) = &mut *state;
+        if hidden == 0 {
+            return Ok(());
+        }
+        // Every number is updated on its own, so that the size of a task changes no bit.
+        let genes = (p.len() / hidden).div_ceil(4 * rayon::current_num_threads()).clamp(16, 512);
         with_factors(self.factors, |factors| {
-            let chunk = GENE_CHUNK * hidden.max(1);
-            let moments = m.par_chunks_mut(chunk).zip(v.par_chunks_mut(chunk));
-            p.par_chunks_mut(chunk).zip(moments).enumerate().for_each(|(c, (p, (m, v)))| {
-                let mut row = vec![0f32; hidden];
-                for (i, p) in p.chunks_exact_mut(hidden).enumerate() {
-                    row.fill(0.0);
-                    for (factor, d_out) in factors {
-                        factor.add_row(c * GENE_CHUNK + i, d_out, &mut row);
+            let moments = m.par_chunks_mut(genes * hidden).zip(v.par_chunks_mut(genes * hidden));
+            p.par_chunks_mut(genes * hidden).zip(moments).enumerate().for_each(|(c, (p, (m, v)))| {
+                let mut gradient = [0f32; COLUMN_BLOCK];
+                for offset in (0..hidden).step_by(COLUMN_BLOCK) {
+                    let width = COLUMN_BLOCK.min(hidden - offset);
+                    for i in 0..p.len() / hidden {
+                        let gradient = &mut gradient[..width];
+                        gradient.fill(0.0);
+                        for (factor, d_out) in factors {
+                            factor.add_row(c * genes + i, d_out, hidden, offset, gradient);
+                        }
+                        let range = i * hidden + offset..i * hidden + offset + width;
+                        adam_update(&mut p[range.clone()], &mut m[range.clone()], &mut v[range], gradient, self.step);
                     }
-                    let range = i * hidden..(i + 1) * hidden;
-                    adam_update(p, &mut m[range.clone()], &mut v[range], &row, self.step);
                 }
             });
         })

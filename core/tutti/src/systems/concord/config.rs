@@ -59,8 +59,8 @@ pub struct ConcordConfig {
     pub hard_negative_beta: f64,
     /// Weight of NT-Xent. Default 1.
     pub contrastive_weight: f64,
-    /// Gradient through both views, as the paper writes it, or through the first alone, as its code does. See
-    /// `benches/README.md` for the measurement behind the default.
+    /// Gradient through both views, as the paper writes it, or through the first alone, as its code does. Default the first alone:
+    /// neither wins everywhere (`benches/results/gradient.md`), and it takes two thirds of the time.
     pub symmetric_gradient: bool,
     /// Cells per mini-batch. Default 256.
     pub batch_size: usize,
