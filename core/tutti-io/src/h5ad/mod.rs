@@ -45,8 +45,15 @@ pub(crate) fn read(path: &Path, options: &ReadOptions) -> Result<AnnData> {
 
 /// Opens an HDF5 file for reading.
 pub(crate) fn open(path: &Path) -> Result<File> {
-    File::open(path)
-        .map_err(|_| Error::format(path, "this is no HDF5 file, or it is cut off", "copy it again or give the right file"))
+    File::open(path).map_err(|error| {
+        let mut start = [0u8; 8];
+        let read = std::fs::File::open(path).and_then(|mut f| std::io::Read::read_exact(&mut f, &mut start));
+        if read.is_err() || &start != b"\x89HDF\r\n\x1a\n" {
+            return Error::format(path, "this is no HDF5 file", "give the right file");
+        }
+        let problem = format!("it cannot be opened ({error})");
+        Error::format(path, problem, "it is cut off, or another program is writing to it; copy it again or close that program")
+    })
 }
 
 fn matrix(file: &File, path: &Path, options: &ReadOptions, shape: (usize, usize)) -> Result<Matrix> {
