@@ -120,6 +120,9 @@ mod x86 {
         }
     }
 
+    /// Rows that are fetched ahead of their use.
+    const AHEAD: usize = 4;
+
     /// `16 * BLOCK` columns, their sums kept in registers.
     ///
     /// # Safety
@@ -132,7 +135,12 @@ mod x86 {
             let mut acc: [__m512; BLOCK] = std::array::from_fn(|b| _mm512_loadu_ps(out.add(16 * b)));
             for k in 0..rows.len() {
                 let w = matrix.add(*rows.get_unchecked(k) as usize * stride);
+                // The rows lie far apart, where the processor does not look ahead by itself.
+                let ahead = matrix.wrapping_add(*rows.get_unchecked((k + AHEAD).min(rows.len() - 1)) as usize * stride);
                 let v = _mm512_set1_ps(*values.get_unchecked(k));
+                for b in 0..BLOCK {
+                    _mm_prefetch::<_MM_HINT_T0>(ahead.wrapping_add(16 * b).cast());
+                }
                 for (b, a) in acc.iter_mut().enumerate() {
                     *a = _mm512_fmadd_ps(v, _mm512_loadu_ps(w.add(16 * b)), *a);
                 }

@@ -271,8 +271,8 @@ struct FactoredAdam<'a> {
     step: AdamStep,
 }
 
-/// Columns of the output's gradient that stay in the second-level cache while the genes of a task pass over them.
-const COLUMN_BLOCK: usize = 256;
+/// Columns of a gene that are updated together, on the stack.
+const COLUMN_BLOCK: usize = 1024;
 
 impl InplaceOp1 for FactoredAdam<'_> {
     fn name(&self) -> &'static str {
