@@ -249,17 +249,9 @@ per_isa! {
 }
 
 per_isa! {
-    /// Sum in eight interleaved parts, a fixed order that vectorises.
+    /// Sum in 16 interleaved parts, a fixed order that vectorises.
     pub(crate) fn sum(x: &[f32]) -> f32 {
-        let mut parts = [0.0f32; 16];
-        let chunks = x.chunks_exact(16);
-        let rest: f32 = chunks.remainder().iter().sum();
-        for chunk in chunks {
-            for (part, value) in parts.iter_mut().zip(chunk) {
-                *part += value;
-            }
-        }
-        parts.iter().sum::<f32>() + rest
+        sum_inline(x)
     }
 }
 
