@@ -109,3 +109,21 @@ fn a_wrong_shape_leaves_no_file() {
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     assert!(matches!(read(&path, &ReadOptions::default()), Err(tutti_io::Error::Io { .. })));
 }
+
+#[cfg(unix)]
+#[test]
+fn a_read_only_input_gives_an_output_that_its_user_can_read_and_change() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let (input, output) = (folder.path().join("in.h5ad"), folder.path().join("out.h5ad"));
+    let x = Csr::from_dense(ndarray::arr2(&[[1.0f32, 0.0]]).view()).unwrap();
+    let (obs, var) = (empty_table(1), empty_table(2));
+    write_h5ad(&input, &names("c", 1), &names("g", 2), &obs, &var, Some(&x), &Additions::default()).unwrap();
+    std::fs::set_permissions(&input, std::fs::Permissions::from_mode(0o444)).unwrap();
+    add_to_copy(&input, &output, &Additions { obsm: vec![("X_z".into(), Array2::zeros((1, 2)))], ..Default::default() }).unwrap();
+    let mode = std::fs::metadata(&output).unwrap().permissions().mode();
+    // What any new file of this process gets, by its umask.
+    let plain = folder.path().join("plain");
+    std::fs::write(&plain, "").unwrap();
+    assert_eq!(mode, std::fs::metadata(&plain).unwrap().permissions().mode());
+}

@@ -160,7 +160,12 @@ pub(crate) fn write_through_temporary(path: &Path, write: impl FnOnce(&Path) -> 
         _ => Path::new("."),
     };
     let suffix = path.extension().map(|e| format!(".{}", e.to_string_lossy())).unwrap_or_default();
-    let temporary = tempfile::Builder::new().prefix(".tutti-").suffix(&suffix).tempfile_in(folder).in_file(path, "")?;
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".tutti-").suffix(&suffix);
+    // Readable as any new file of the user is (the umask applies), where temporary files are private.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let temporary = builder.tempfile_in(folder).in_file(path, "")?;
     write(temporary.path())?;
     let file = temporary.persist(path).map_err(|e| Error::Io { path: path.to_owned(), source: e.error })?;
     file.sync_all().in_file(path, "")

@@ -92,7 +92,11 @@ pub fn write_expression(
 /// A file of anndata before 0.7, whose tables cannot take columns or arrays; what HDF5 or the system refuses.
 pub fn add_to_copy(input: &Path, output: &Path, additions: &Additions) -> Result<()> {
     write_through_temporary(output, |temporary| {
-        std::fs::copy(input, temporary).in_file(input, "")?;
+        // The content only: a read-only input must not make the copy read-only.
+        let mut from = std::fs::File::open(input).in_file(input, "")?;
+        let mut to = std::fs::File::create(temporary).in_file(output, "")?;
+        std::io::copy(&mut from, &mut to).in_file(output, "")?;
+        drop(to);
         let file = File::open_rw(temporary).in_file(input, "")?;
         let Ok(obs) = file.group("obs") else {
             let fix = "open and write it once with a newer anndata, or write the embedding to .csv or .parquet";
