@@ -79,7 +79,8 @@ pub fn prepare(data: &AnnData, columns: &[&str], batch: Option<&str>, hvg: Optio
     let genes: Vec<String> = selected.iter().map(|g| cells.gene_names()[*g].clone()).collect();
     let subset = GeneSubset::new(source, &selected.iter().map(|g| Some(*g)).collect::<Vec<_>>());
     let ready = match data.x() {
-        // A file on disk stays there; a matrix in memory is transformed once and not in every epoch.
+        // A file on disk stays there; a matrix in memory is transformed once and not in every epoch, or taken as it is.
+        Matrix::Memory(_) if !raw && genes.len() == cells.n_genes() => cells.clone(),
         Matrix::Disk(_) => cells.with_source(subset, genes)?,
         _ => cells.with_source(to_memory(&subset)?, genes)?,
     };

@@ -22,6 +22,11 @@ use clap::{Parser, Subcommand};
 
 use crate::error::CliError;
 
+/// Every training step takes and gives back the same buffers of some MB: this allocator keeps them, where the system's returns them to the
+/// kernel and has each page cleared again.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Integrate single-cell data from several batches by contrastive learning.
 #[derive(Parser)]
 #[command(name = "tutti", version, about, propagate_version = true)]

@@ -76,7 +76,7 @@ pub fn summarise(source: &dyn CellSource) -> Result<ValueSummary> {
     let (mut whole, mut ones) = (0usize, 0usize);
     let mut seen = vec![false; n_genes];
     let mut rows = Csr::empty(n_genes);
-    for block in row_blocks(n_cells, 4096) {
+    for block in row_blocks(n_cells, 1024) {
         source.read_range(block.clone(), &mut rows)?;
         for i in 0..rows.n_rows() {
             let (columns, values) = rows.row(i);

@@ -78,7 +78,7 @@ impl Stream {
     /// Uniform in 0..n without bias (Lemire 2019). `n` must be above 0.
     #[inline]
     pub fn below(&mut self, n: usize) -> usize {
-        debug_assert!(n > 0);
+        assert!(n > 0, "a draw from nothing");
         let n = n as u64;
         let threshold = n.wrapping_neg() % n;
         loop {

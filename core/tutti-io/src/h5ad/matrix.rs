@@ -101,16 +101,8 @@ impl Layout {
                 }
                 Ok(out)
             }
-            Self::Csr(_) => {
-                let mut out = Csr::empty(n_columns);
-                self.read_rows(0..n_rows, n_columns, path, &mut out)?;
-                Ok(out)
-            }
-            Self::Csc(sparse) => {
-                let mut columns = Csr::empty(n_rows);
-                sparse.read(0..n_columns, n_rows, path, &mut columns)?;
-                Ok(columns.transpose())
-            }
+            Self::Csr(sparse) => sparse.read_all(n_rows, n_columns, path),
+            Self::Csc(sparse) => Ok(sparse.read_all(n_columns, n_rows, path)?.transpose()),
         }
     }
 
@@ -132,7 +124,27 @@ impl Layout {
     }
 }
 
+/// Values read at a time.
+const VALUES: usize = 1 << 20;
+
 impl SparseGroup {
+    /// The whole matrix, by runs of rows (of columns, for a matrix by columns), so that little is held beside it.
+    fn read_all(&self, n_major: usize, n_minor: usize, path: &Path) -> Result<Csr> {
+        // Each chunk of the file is decompressed for every run that touches it: runs are several chunks long.
+        let chunk = |dataset: &Dataset| dataset.chunk().map_or(0, |shape| shape.iter().product::<usize>());
+        let most = VALUES.max(4 * chunk(&self.data).max(chunk(&self.indices)));
+        let mut out = Csr::empty(n_minor);
+        out.reserve(n_major, self.indptr[n_major]);
+        let mut start = 0;
+        while start < n_major {
+            let end = self.indptr.partition_point(|offset| *offset <= self.indptr[start].saturating_add(most)) - 1;
+            let end = end.clamp(start + 1, n_major);
+            self.read(start..end, n_minor, path, &mut out)?;
+            start = end;
+        }
+        Ok(out)
+    }
+
     /// Appends a run of rows (of columns, for a matrix by columns) to `out`: sorted, repeats summed, checked.
     pub fn read(&self, rows: std::ops::Range<usize>, n_minor: usize, path: &Path, out: &mut Csr) -> Result<()> {
         let (start, end) = (self.indptr[rows.start], self.indptr[rows.end]);

@@ -35,20 +35,28 @@ impl RandomMask {
         // One comparison of 32 random bits per entry: two entries per draw.
         let threshold = (self.element * 4_294_967_296.0) as u64;
         let (mut bits, mut left) = (0u64, 0);
-        let mut out = Csr::empty(rows.n_cols());
+        // Every entry is written where the next kept one belongs: whether it is kept is random, and a branch would be guessed wrongly.
+        let (mut indices, mut kept_values) = (vec![0u32; rows.nnz()], vec![0f32; rows.nnz()]);
+        let (mut indptr, mut n) = (vec![0usize; 1], 0);
+        indptr.reserve_exact(rows.n_rows());
         for i in 0..rows.n_rows() {
             let (columns, values) = rows.row(i);
-            out.push_row(columns.iter().zip(values).filter_map(|(column, value)| {
+            for (column, value) in columns.iter().zip(values) {
                 if left == 0 {
                     (bits, left) = (stream.next_u64(), 2);
                 }
-                let kept = (bits & 0xffff_ffff) >= threshold;
+                let kept = ((bits & 0xffff_ffff) >= threshold) & gene_kept[*column as usize];
                 bits >>= 32;
                 left -= 1;
-                (kept && gene_kept[*column as usize]).then_some((*column, *value))
-            }));
+                indices[n] = *column;
+                kept_values[n] = *value;
+                n += usize::from(kept);
+            }
+            indptr.push(n);
         }
-        out
+        indices.truncate(n);
+        kept_values.truncate(n);
+        Csr::from_ordered(rows.n_cols(), indptr, indices, kept_values)
     }
 }
 

@@ -28,6 +28,11 @@ impl Csr {
         Ok(Self { n_cols, indptr, indices, values })
     }
 
+    /// From parts that are known to be in order, as those cut from another matrix.
+    pub(crate) fn from_ordered(n_cols: usize, indptr: Vec<usize>, indices: Vec<u32>, values: Vec<f32>) -> Self {
+        Self { n_cols, indptr, indices, values }
+    }
+
     /// A matrix without rows, to be filled by [`Csr::push_row`].
     pub fn empty(n_cols: usize) -> Self {
         Self { n_cols, indptr: vec![0], indices: Vec::new(), values: Vec::new() }
@@ -42,10 +47,17 @@ impl Csr {
         self.values.clear();
     }
 
+    /// Makes room for more rows with `nnz` values together.
+    pub fn reserve(&mut self, rows: usize, nnz: usize) {
+        self.indptr.reserve_exact(rows);
+        self.indices.reserve_exact(nnz);
+        self.values.reserve_exact(nnz);
+    }
+
     /// Appends a row from (column, value) pairs. The caller keeps columns strictly ascending, below n_cols, and values finite.
     pub fn push_row(&mut self, entries: impl IntoIterator<Item = (u32, f32)>) {
         for (column, value) in entries {
-            debug_assert!((column as usize) < self.n_cols);
+            assert!((column as usize) < self.n_cols, "column {column} of {}", self.n_cols);
             self.indices.push(column);
             self.values.push(value);
         }

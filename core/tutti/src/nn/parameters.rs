@@ -121,8 +121,7 @@ impl Parameters {
     /// Where the device has no memory left.
     pub fn buffer(&mut self, name: &str, shape: impl Into<Shape>, value: f32) -> Result<Var> {
         let shape = shape.into();
-        let tensor = Tensor::from_vec(vec![value; shape.elem_count()], shape, &self.device)?;
-        let var = Var::from_tensor(&tensor)?;
+        let var = Var::from_vec(vec![value; shape.elem_count()], shape, &self.device)?;
         self.buffers.push((name.to_owned(), var.clone()));
         Ok(var)
     }
@@ -140,7 +139,7 @@ impl Parameters {
     ) -> Result<Var> {
         let shape = shape.into();
         let values: Vec<f32> = (0..shape.elem_count()).map(|_| value()).collect();
-        let var = Var::from_tensor(&Tensor::from_vec(values, shape, &self.device)?)?;
+        let var = Var::from_vec(values, shape, &self.device)?;
         self.list.push(Parameter { name: name.to_owned(), var: var.clone(), slot, group: self.group });
         Ok(var)
     }
@@ -151,6 +150,24 @@ impl Parameters {
     /// Where the device fails.
     pub fn snapshot(&self) -> Result<Vec<(String, Tensor)>> {
         self.named().map(|(name, var)| Ok((name.to_owned(), var.as_tensor().to_device(&Device::Cpu)?.copy()?))).collect()
+    }
+
+    /// Brings a snapshot up to date, in the memory that it has; an empty one is made.
+    ///
+    /// # Errors
+    /// Where the device fails.
+    pub fn refresh(&self, snapshot: &mut Vec<(String, Tensor)>) -> Result<()> {
+        if snapshot.is_empty() {
+            *snapshot = self.snapshot()?;
+            return Ok(());
+        }
+        for ((_, copy), (_, var)) in snapshot.iter_mut().zip(self.named()) {
+            match var.as_tensor().rank() {
+                0 => *copy = var.as_tensor().to_device(&Device::Cpu)?.copy()?,
+                _ => copy.slice_set(&var.as_tensor().to_device(&Device::Cpu)?.detach(), 0, 0)?,
+            }
+        }
+        Ok(())
     }
 
     /// Sets all tensors from copies by name.

@@ -66,7 +66,7 @@ pub(crate) fn axpy_rows(y: &mut [f32], rows: &[u32], values: &[f32], matrix: &[f
     assert_eq!(rows.len(), values.len());
     assert!(offset + y.len() <= stride);
     let n_rows = matrix.len() / stride.max(1);
-    assert!(rows.iter().all(|r| (*r as usize) < n_rows));
+    assert!(rows.is_empty() || (rows.iter().fold(0, |max, row| max.max(*row)) as usize) < n_rows);
     match isa() {
         // SAFETY: every row is inside the matrix and `offset + y.len()` inside a row, by the assertions; the features are there.
         #[cfg(target_arch = "x86_64")]
@@ -89,102 +89,115 @@ pub(crate) fn axpy_rows(y: &mut [f32], rows: &[u32], values: &[f32], matrix: &[f
 mod x86 {
     use std::arch::x86_64::*;
 
+    /// Defines `axpy_rows` for one instruction set: rows are taken `GROUP` at a time, so that `y` is read and written once per group while
+    /// each row is read from front to back, as the processor's own fetching ahead expects.
+    macro_rules! axpy_rows {
+        ($name:ident, $group:ident, $features:literal, $most:literal) => {
+            /// # Safety
+            /// For each row: `matrix + row * stride .. + y.len()` must be readable; the processor must have the features.
+            #[target_feature(enable = $features)]
+            pub(super) unsafe fn $name(y: &mut [f32], rows: &[u32], values: &[f32], matrix: *const f32, stride: usize) {
+                let mut k = 0;
+                while k < rows.len() {
+                    let (rows, values) = (&rows[k..], &values[k..]);
+                    // SAFETY: by the caller.
+                    k += unsafe {
+                        match rows.len() {
+                            n if n >= $most => $group::<$most>(y, rows, values, matrix, stride),
+                            4.. => $group::<4>(y, rows, values, matrix, stride),
+                            2.. => $group::<2>(y, rows, values, matrix, stride),
+                            _ => $group::<1>(y, rows, values, matrix, stride),
+                        }
+                    };
+                }
+            }
+        };
+    }
+
+    axpy_rows!(axpy_rows_avx512, group_avx512, "avx512f", 8);
+    axpy_rows!(axpy_rows_avx2, group_avx2, "avx2,fma", 4);
+
+    /// Adds the first `GROUP` rows and returns `GROUP`.
+    ///
     /// # Safety
     /// For each row: `matrix + row * stride .. + y.len()` must be readable; AVX-512F must be there.
+    #[inline]
     #[target_feature(enable = "avx512f")]
-    pub(super) unsafe fn axpy_rows_avx512(y: &mut [f32], rows: &[u32], values: &[f32], matrix: *const f32, stride: usize) {
-        let width = y.len();
-        let out = y.as_mut_ptr();
-        let mut j = 0;
-        // SAFETY: all offsets stay below y.len(), and the caller vouches for the rows.
+    unsafe fn group_avx512<const GROUP: usize>(
+        y: &mut [f32],
+        rows: &[u32],
+        values: &[f32],
+        matrix: *const f32,
+        stride: usize,
+    ) -> usize {
+        let (width, y) = (y.len(), y.as_mut_ptr());
+        let value: [__m512; GROUP] = std::array::from_fn(|k| _mm512_set1_ps(values[k]));
+        // SAFETY: all offsets stay below the width, and the caller vouches for the rows.
         unsafe {
-            while j + 128 <= width {
-                block_avx512::<8>(out.add(j), rows, values, matrix.add(j), stride);
-                j += 128;
-            }
+            let row: [*const f32; GROUP] = std::array::from_fn(|k| matrix.add(rows[k] as usize * stride));
+            let mut j = 0;
             while j + 32 <= width {
-                block_avx512::<2>(out.add(j), rows, values, matrix.add(j), stride);
+                let (mut a, mut b) = (_mm512_loadu_ps(y.add(j)), _mm512_loadu_ps(y.add(j + 16)));
+                for k in 0..GROUP {
+                    a = _mm512_fmadd_ps(value[k], _mm512_loadu_ps(row[k].add(j)), a);
+                    b = _mm512_fmadd_ps(value[k], _mm512_loadu_ps(row[k].add(j + 16)), b);
+                }
+                _mm512_storeu_ps(y.add(j), a);
+                _mm512_storeu_ps(y.add(j + 16), b);
                 j += 32;
             }
             while j < width {
                 let mask: __mmask16 = if width - j >= 16 { 0xffff } else { (1 << (width - j)) - 1 };
-                let mut acc = _mm512_maskz_loadu_ps(mask, out.add(j));
-                for k in 0..rows.len() {
-                    let w = matrix.add(*rows.get_unchecked(k) as usize * stride + j);
-                    let v = _mm512_set1_ps(*values.get_unchecked(k));
-                    acc = _mm512_fmadd_ps(v, _mm512_maskz_loadu_ps(mask, w), acc);
+                let mut a = _mm512_maskz_loadu_ps(mask, y.add(j));
+                for k in 0..GROUP {
+                    a = _mm512_fmadd_ps(value[k], _mm512_maskz_loadu_ps(mask, row[k].add(j)), a);
                 }
-                _mm512_mask_storeu_ps(out.add(j), mask, acc);
+                _mm512_mask_storeu_ps(y.add(j), mask, a);
                 j += 16;
             }
         }
+        GROUP
     }
 
-    /// Rows that are fetched ahead of their use.
-    const AHEAD: usize = 4;
-
-    /// `16 * BLOCK` columns, their sums kept in registers.
+    /// Adds the first `GROUP` rows and returns `GROUP`.
     ///
     /// # Safety
-    /// `out` and, for each row, `matrix + row * stride` must hold `16 * BLOCK` values; AVX-512F must be there.
-    #[inline]
-    #[target_feature(enable = "avx512f")]
-    unsafe fn block_avx512<const BLOCK: usize>(out: *mut f32, rows: &[u32], values: &[f32], matrix: *const f32, stride: usize) {
-        // SAFETY: by the caller.
-        unsafe {
-            let mut acc: [__m512; BLOCK] = std::array::from_fn(|b| _mm512_loadu_ps(out.add(16 * b)));
-            for k in 0..rows.len() {
-                let w = matrix.add(*rows.get_unchecked(k) as usize * stride);
-                // The rows lie far apart, where the processor does not look ahead by itself.
-                let ahead = matrix.wrapping_add(*rows.get_unchecked((k + AHEAD).min(rows.len() - 1)) as usize * stride);
-                let v = _mm512_set1_ps(*values.get_unchecked(k));
-                for b in 0..BLOCK {
-                    _mm_prefetch::<_MM_HINT_T0>(ahead.wrapping_add(16 * b).cast());
-                }
-                for (b, a) in acc.iter_mut().enumerate() {
-                    *a = _mm512_fmadd_ps(v, _mm512_loadu_ps(w.add(16 * b)), *a);
-                }
-            }
-            for (b, a) in acc.iter().enumerate() {
-                _mm512_storeu_ps(out.add(16 * b), *a);
-            }
-        }
-    }
-
-    /// # Safety
     /// For each row: `matrix + row * stride .. + y.len()` must be readable; AVX2 and FMA must be there.
+    #[inline]
     #[target_feature(enable = "avx2,fma")]
-    pub(super) unsafe fn axpy_rows_avx2(y: &mut [f32], rows: &[u32], values: &[f32], matrix: *const f32, stride: usize) {
-        const BLOCK: usize = 8;
-        let width = y.len();
-        let out = y.as_mut_ptr();
-        let mut j = 0;
-        // SAFETY: all offsets stay below y.len(), and the caller vouches for the rows.
+    unsafe fn group_avx2<const GROUP: usize>(
+        y: &mut [f32],
+        rows: &[u32],
+        values: &[f32],
+        matrix: *const f32,
+        stride: usize,
+    ) -> usize {
+        let (width, y) = (y.len(), y.as_mut_ptr());
+        let value: [__m256; GROUP] = std::array::from_fn(|k| _mm256_set1_ps(values[k]));
+        // SAFETY: all offsets stay below the width, and the caller vouches for the rows.
         unsafe {
-            while j + 8 * BLOCK <= width {
-                let mut acc: [__m256; BLOCK] = std::array::from_fn(|b| _mm256_loadu_ps(out.add(j + 8 * b)));
-                for k in 0..rows.len() {
-                    let w = matrix.add(*rows.get_unchecked(k) as usize * stride + j);
-                    let v = _mm256_set1_ps(*values.get_unchecked(k));
-                    for (b, a) in acc.iter_mut().enumerate() {
-                        *a = _mm256_fmadd_ps(v, _mm256_loadu_ps(w.add(8 * b)), *a);
-                    }
+            let row: [*const f32; GROUP] = std::array::from_fn(|k| matrix.add(rows[k] as usize * stride));
+            let mut j = 0;
+            while j + 16 <= width {
+                let (mut a, mut b) = (_mm256_loadu_ps(y.add(j)), _mm256_loadu_ps(y.add(j + 8)));
+                for k in 0..GROUP {
+                    a = _mm256_fmadd_ps(value[k], _mm256_loadu_ps(row[k].add(j)), a);
+                    b = _mm256_fmadd_ps(value[k], _mm256_loadu_ps(row[k].add(j + 8)), b);
                 }
-                for (b, a) in acc.iter().enumerate() {
-                    _mm256_storeu_ps(out.add(j + 8 * b), *a);
-                }
-                j += 8 * BLOCK;
+                _mm256_storeu_ps(y.add(j), a);
+                _mm256_storeu_ps(y.add(j + 8), b);
+                j += 16;
             }
             while j < width {
-                let mut acc = *out.add(j);
-                for k in 0..rows.len() {
-                    let w = *matrix.add(*rows.get_unchecked(k) as usize * stride + j);
-                    acc = values.get_unchecked(k).mul_add(w, acc);
+                let mut a = *y.add(j);
+                for k in 0..GROUP {
+                    a = values[k].mul_add(*row[k].add(j), a);
                 }
-                *out.add(j) = acc;
+                *y.add(j) = a;
                 j += 1;
             }
         }
+        GROUP
     }
 }
 

@@ -171,22 +171,28 @@ impl CustomOp2 for SparseLinear {
     }
 }
 
-/// Columns of W that are worked on together: eight vectors of 16, whose sums stay in registers. Narrower blocks were slower, also where W
-/// exceeds the cache.
-const COLUMN_BLOCK: usize = 128;
+/// Numbers of W (1 MiB) that are used by all rows before the next ones are: they stay in the second level of the cache, where W as a whole
+/// may exceed the third.
+const BLOCK: usize = 1 << 18;
 
 fn forward(rows: &Csr, weight: &[f32], bias: &[f32], out: &mut [f32]) {
     let hidden = bias.len();
+    let block_genes = (BLOCK / hidden).max(16);
+    let n_blocks = rows.n_cols().div_ceil(block_genes).max(1);
     // Every element is summed in the order of its row's columns, so that the size of a chunk changes no bit.
     let chunk_rows = rows.n_rows().div_ceil(rayon::current_num_threads()).clamp(1, 256);
     out.par_chunks_mut(chunk_rows * hidden).enumerate().for_each(|(c, out)| {
-        for offset in (0..hidden).step_by(COLUMN_BLOCK) {
-            let width = COLUMN_BLOCK.min(hidden - offset);
-            for (i, out) in out.chunks_exact_mut(hidden).enumerate() {
+        let mut next = vec![0; out.len() / hidden];
+        for block in 1..=n_blocks {
+            for ((i, next), out) in next.iter_mut().enumerate().zip(out.chunks_exact_mut(hidden)) {
+                if block == 1 {
+                    out.copy_from_slice(bias);
+                }
                 let (columns, values) = rows.row(c * chunk_rows + i);
-                let out = &mut out[offset..offset + width];
-                out.copy_from_slice(&bias[offset..offset + width]);
-                axpy_rows(out, columns, values, weight, hidden, offset);
+                let (columns, values) = (&columns[*next..], &values[*next..]);
+                let n = columns.partition_point(|gene| (*gene as usize) < block * block_genes);
+                axpy_rows(out, &columns[..n], &values[..n], weight, hidden, 0);
+                *next += n;
             }
         }
     });

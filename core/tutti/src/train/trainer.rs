@@ -77,7 +77,6 @@ impl<'a, S: System> Trainer<'a, S> {
         let rng = Rng::new(config.seed);
         let (rows, held_out) = split(cells.n_cells(), config.train_frac, &rng);
         let adam = Adam::new(system.parameters(), config.adam)?;
-        let last_good = system.parameters().snapshot()?;
         let stopping = EarlyStopping::new(config.patience);
         Ok(Self {
             system,
@@ -97,7 +96,7 @@ impl<'a, S: System> Trainer<'a, S> {
             history: History::default(),
             stopping,
             best: None,
-            last_good,
+            last_good: Vec::new(),
             state: State::Running,
             checkpoint: None,
             clock: Clock::default(),
@@ -179,7 +178,7 @@ impl<'a, S: System> Trainer<'a, S> {
         }
         self.step = 0;
         self.sums = EpochSums::default();
-        self.last_good = self.system.parameters().snapshot()?;
+        self.system.parameters().refresh(&mut self.last_good)?;
         Ok(())
     }
 
@@ -309,7 +308,6 @@ impl<'a, S: System> Trainer<'a, S> {
         }
         self.history = checkpoint.history;
         self.epoch = checkpoint.epoch;
-        self.last_good = self.system.parameters().snapshot()?;
         if self.epoch >= self.config.n_epochs || self.stopping.should_stop() {
             self.state = State::Finished;
         }
