@@ -28,24 +28,32 @@ fn genes_and_scores_agree_with_scanpy() {
         };
         let batches = case["batch"].is_string().then_some(&codes[..]);
         let source: &dyn CellSource = if flavor == HvgFlavor::SeuratV3 { &*raw } else { &logged };
-        let config = HvgConfig { n_top_genes: 500, flavor, ..Default::default() };
+        let span = case["span"].as_f64().unwrap();
+        let config = HvgConfig { n_top_genes: 500, flavor, span, ..Default::default() };
         let ours = highly_variable_genes(source, batches, batch.n_levels(), &config).unwrap();
         let name = format!("{flavor:?}, batches {}", batches.is_some());
 
+        let scores: Vec<Option<f64>> = case["score"].as_array().unwrap().iter().map(Value::as_f64).collect();
+        let difference = |g: usize| scores[g].map(|s| (ours.score[g] - s).abs() / s.abs().max(1.0));
+        let far = (0..scores.len()).filter(|g| difference(*g).is_some_and(|d| d > 1e-4)).count() as f64 / scores.len() as f64;
+        assert_eq!(far, 0.0, "{name}: {:.2} % of the scores differ by more than 1e-4", 100.0 * far);
+
         let theirs: HashSet<usize> = case["selected"].as_array().unwrap().iter().map(|g| g.as_u64().unwrap() as usize).collect();
-        let shared = ours.selected.iter().filter(|g| theirs.contains(g)).count() as f64;
-        // The local fit is direct here and interpolated in scanpy's: scores differ by a little, and genes at the edge with them.
-        assert!(shared / theirs.len() as f64 > 0.93, "{name}: {shared} of {} genes", theirs.len());
-        let scores = case["score"].as_array().unwrap();
-        let far = (0..scores.len())
-            .filter(|g| scores[*g].as_f64().is_some_and(|s| (ours.score[*g] - s).abs() > 0.02 * s.abs().max(1.0)));
-        let far = far.count() as f64 / scores.len() as f64;
-        println!("{name}: {shared} of {} genes shared, {:.2} % of the scores differ by more than 2 %", theirs.len(), 100.0 * far);
-        // scanpy leaves genes that a batch lacks out of that batch's bins, which moves a few scores.
-        assert!(
-            far < if batches.is_some() { 0.05 } else { 0.005 },
-            "{name}: {:.1} % of the scores differ by more than 2 %",
-            100.0 * far
+        let picked: HashSet<usize> = ours.selected.iter().copied().collect();
+        assert_eq!((picked.len(), theirs.len()), (500, 500), "{name}");
+        if batches.is_some() {
+            // Ranks and numbers of batches tie often; scanpy breaks the ties by its order of sorting.
+            println!("{name}: {} of 500 genes", picked.intersection(&theirs).count());
+            assert!(picked.intersection(&theirs).count() >= 490, "{name}: {} of 500 genes", picked.intersection(&theirs).count());
+            continue;
+        }
+        // Dozens of genes have the score of the last one picked: among these the choice is free.
+        let last = theirs.iter().filter_map(|g| scores[*g]).fold(f64::INFINITY, f64::min);
+        let clear = |g: &&usize| scores[**g].is_some_and(|s| (s - last).abs() > 2e-5);
+        assert_eq!(
+            picked.difference(&theirs).filter(clear).count() + theirs.difference(&picked).filter(clear).count(),
+            0,
+            "{name}"
         );
     }
 }

@@ -138,3 +138,36 @@ fn damaged_h5ad_files_give_errors_that_name_them() {
         assert!(message.contains("cut.h5ad"), "{n} bytes: {message}");
     }
 }
+
+fn odd(name: &str) -> std::path::PathBuf {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("data").join(name)
+}
+
+#[test]
+fn unusual_columns_are_read_or_named() {
+    // data/odd_columns.py wrote the file.
+    let data = read(&odd("odd_columns.h5ad"), &ReadOptions::default()).unwrap();
+    assert_eq!(data.cell_names(), ["1", "2", "10"], "an index of numbers");
+    let half: Vec<Option<f64>> = data.obs().column("half").unwrap().f64().unwrap().iter().collect();
+    assert_eq!(half, [Some(0.5), Some(1.5), Some(-2.0)]);
+    let values = |name: &str| {
+        let column = data.categorical(name).unwrap();
+        (0..3).map(|i| column.value(i).map(str::to_owned)).collect::<Vec<_>>()
+    };
+    let texts = |v: [Option<&str>; 3]| v.map(|v| v.map(str::to_owned)).to_vec();
+    assert_eq!(values("flag"), texts([Some("True"), Some("False"), Some("True")]));
+    assert_eq!(values("maybe"), texts([Some("True"), None, Some("False")]));
+    assert_eq!(values("count"), texts([Some("1"), None, Some("3")]));
+    assert_eq!(values("level"), texts([Some("10"), Some("9"), Some("10")]));
+    assert_eq!(values("yes"), texts([Some("True"), Some("False"), Some("True")]));
+    assert_eq!(data.obsm()["X_half"], ndarray::arr2(&[[1.0f32, 2.0], [3.0, 4.0], [5.0, 6.0]]));
+    assert!(data.notes().iter().any(|n| n.contains("not read") && n.contains("strange")), "{:?}", data.notes());
+}
+
+#[test]
+fn a_value_that_is_not_finite_is_named_by_cell_and_gene() {
+    for layout in ["csr", "csc", "dense"] {
+        let message = read(&odd(&format!("not_finite_{layout}.h5ad")), &ReadOptions::default()).unwrap_err().to_string();
+        assert!(message.contains("inf") && message.contains("cell c2") && message.contains("gene g1"), "{layout}: {message}");
+    }
+}

@@ -7,7 +7,7 @@ use serde::Serialize;
 use tutti::data::{CellSource, Cells, GeneSubset};
 use tutti::model::Preprocessing;
 use tutti::preprocess::{HvgConfig, HvgFlavor, Normalized, TargetSum, highly_variable_genes, to_memory};
-use tutti_io::{AnnData, Matrix, ReadOptions, ValueKind, ValueSummary};
+use tutti_io::{AnnData, Backed, Matrix, ReadOptions, ValueKind, ValueSummary};
 
 use crate::Result;
 use crate::error::CliError;
@@ -29,13 +29,21 @@ pub struct InputArguments {
     /// Genome of a 10x file that holds several
     #[arg(long, value_name = "NAME")]
     pub genome: Option<String>,
+    /// Leave the matrix of an h5ad file on the disk and read each mini-batch from there, for files larger than memory; slow for
+    /// compressed files [default: above 200 million values]
+    #[arg(long)]
+    pub backed: bool,
 }
 
 impl InputArguments {
     /// Reads the file.
     pub fn read(&self, path: &Path) -> Result<AnnData> {
-        let options =
-            ReadOptions { layer: self.layer.clone(), raw: self.raw, genome: self.genome.clone(), ..ReadOptions::default() };
+        let options = ReadOptions {
+            layer: self.layer.clone(),
+            raw: self.raw,
+            genome: self.genome.clone(),
+            backed: if self.backed { Backed::Always } else { Backed::Auto },
+        };
         Ok(tutti_io::read(path, &options)?)
     }
 }

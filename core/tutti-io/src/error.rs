@@ -19,6 +19,20 @@ pub enum Error {
         /// What to do instead.
         fix: String,
     },
+    /// A value that is not finite.
+    #[error(
+        "{path}: value {value} of cell number {} and gene number {}; replace it by a finite number or leave the cell out", cell + 1, gene + 1
+    )]
+    Value {
+        /// The file.
+        path: PathBuf,
+        /// The value.
+        value: f32,
+        /// Number of the cell, from 0.
+        cell: usize,
+        /// Number of the gene, from 0.
+        gene: usize,
+    },
     /// The HDF5 library refused.
     #[error("{path}: {context}: {source}")]
     Hdf5 {

@@ -39,6 +39,12 @@ pub(crate) fn numbers<T: hdf5::H5Type>(dataset: &Dataset, path: &Path) -> Result
     dataset.read_raw::<T>().in_file(path, &context)
 }
 
+/// A one-dimensional dataset of truth values. They are read as numbers: a damaged file may hold others than 0 and 1, which Rust's `bool`
+/// must not.
+pub(crate) fn flags(dataset: &Dataset, path: &Path) -> Result<Vec<bool>> {
+    Ok(numbers::<u8>(dataset, path)?.into_iter().map(|v| v != 0).collect())
+}
+
 /// A one-dimensional dataset of text, of fixed or variable length.
 pub(crate) fn texts(dataset: &Dataset, path: &Path) -> Result<Vec<String>> {
     check_extent(dataset, path)?;
@@ -69,7 +75,7 @@ pub(crate) fn texts(dataset: &Dataset, path: &Path) -> Result<Vec<String>> {
         }
         Some(TypeDescriptor::Float(_)) => Ok(numbers::<f64>(dataset, path)?.iter().map(f64::to_string).collect()),
         Some(TypeDescriptor::Boolean) => {
-            Ok(numbers::<bool>(dataset, path)?.iter().map(|b| if *b { "True" } else { "False" }.to_owned()).collect())
+            Ok(flags(dataset, path)?.iter().map(|b| if *b { "True" } else { "False" }.to_owned()).collect())
         }
         other => Err(Error::format(path, format!("{context} holds {other:?}, not text"), "write the file again")),
     }

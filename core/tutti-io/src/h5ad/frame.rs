@@ -7,13 +7,19 @@ use hdf5::types::{CompoundField, CompoundType, FixedAscii, TypeDescriptor};
 use hdf5::{Dataset, File, Group, H5Type};
 use tutti::data::Categorical;
 
-use super::element::{attribute, attribute_list, check_extent, descriptor, numbers, texts};
+use super::element::{attribute, attribute_list, check_extent, descriptor, flags, numbers, texts};
 use crate::column::Column;
 use crate::error::{Error, InFile, Result};
 
-type Frame = (Vec<String>, Vec<(String, Column)>);
+/// A table: names of the rows, the columns, and the names of columns whose encoding holds no plain values.
+#[derive(Debug, Default)]
+pub(super) struct Frame {
+    pub names: Vec<String>,
+    pub columns: Vec<(String, Column)>,
+    pub skipped: Vec<String>,
+}
 
-/// Names of the rows, and the columns.
+/// obs or var, in every encoding.
 pub(super) fn read(file: &File, name: &str, path: &Path) -> Result<Frame> {
     if let Ok(group) = file.group(name) {
         return read_group(&group, name, path);
@@ -32,13 +38,14 @@ fn read_group(group: &Group, name: &str, path: &Path) -> Result<Frame> {
     let names = texts(&dataset, path)?;
     let members = group.member_names().in_file(path, name)?;
     let order = attribute_list(group, "column-order").unwrap_or_else(|| members.clone());
-    let mut columns = Vec::new();
+    let mut frame = Frame { names, ..Frame::default() };
     for column in order.into_iter().filter(|c| *c != index && c != "__categories" && members.contains(c)) {
-        if let Some(values) = read_column(group, &column, path)? {
-            columns.push((column, values));
+        match read_column(group, &column, path)? {
+            Some(values) => frame.columns.push((column, values)),
+            None => frame.skipped.push(column),
         }
     }
-    Ok((names, columns))
+    Ok(frame)
 }
 
 /// `None` for an encoding that holds no column of values.
@@ -58,15 +65,15 @@ fn read_column(group: &Group, name: &str, path: &Path) -> Result<Option<Column>>
             Ok(Some(Column::Category(categories(codes, levels, name, path)?)))
         }
         Some("nullable-integer") => {
-            let (values, mask) = (numbers::<i64>(&part("values")?, path)?, numbers::<bool>(&part("mask")?, path)?);
+            let (values, mask) = (numbers::<i64>(&part("values")?, path)?, flags(&part("mask")?, path)?);
             Ok(Some(Column::Integer(masked(values, &mask))))
         }
         Some("nullable-boolean") => {
-            let (values, mask) = (numbers::<bool>(&part("values")?, path)?, numbers::<bool>(&part("mask")?, path)?);
+            let (values, mask) = (flags(&part("values")?, path)?, flags(&part("mask")?, path)?);
             Ok(Some(Column::Bool(masked(values, &mask))))
         }
         Some("nullable-string-array") => {
-            let (values, mask) = (texts(&part("values")?, path)?, numbers::<bool>(&part("mask")?, path)?);
+            let (values, mask) = (texts(&part("values")?, path)?, flags(&part("mask")?, path)?);
             Ok(Some(Column::Text(masked(values, &mask))))
         }
         _ => Ok(None),
@@ -82,7 +89,7 @@ fn plain(dataset: &Dataset, path: &Path) -> Result<Option<Column>> {
         return Ok(None);
     }
     Ok(match descriptor(dataset) {
-        Some(TypeDescriptor::Boolean) => Some(Column::Bool(numbers::<bool>(dataset, path)?.into_iter().map(Some).collect())),
+        Some(TypeDescriptor::Boolean) => Some(Column::Bool(flags(dataset, path)?.into_iter().map(Some).collect())),
         Some(TypeDescriptor::Integer(_) | TypeDescriptor::Unsigned(_)) => {
             Some(Column::Integer(numbers::<i64>(dataset, path)?.into_iter().map(Some).collect()))
         }
@@ -137,10 +144,12 @@ fn read_compound(file: &File, dataset: &Dataset, name: &str, path: &Path) -> Res
     let Some(TypeDescriptor::Compound(compound)) = descriptor(dataset) else {
         return Err(Error::format(path, format!("`{name}` is no table"), "write the file again with a newer anndata"));
     };
-    let mut names = Vec::new();
-    let mut columns = Vec::new();
+    let Frame { mut names, mut columns, mut skipped } = Frame::default();
     for f in &compound.fields {
-        let Some(values) = compound_column(dataset, f, path)? else { continue };
+        let Some(values) = compound_column(dataset, f, path)? else {
+            skipped.push(f.name.clone());
+            continue;
+        };
         let levels = file.dataset(&format!("uns/{}_categories", f.name));
         match (f.name.as_str(), values, levels) {
             ("index" | "_index", Column::Text(values), _) => names = values.into_iter().flatten().collect(),
@@ -154,7 +163,7 @@ fn read_compound(file: &File, dataset: &Dataset, name: &str, path: &Path) -> Res
     if names.len() != dataset.size() {
         return Err(Error::format(path, format!("`{name}` has no names"), "write the file again with a newer anndata"));
     }
-    Ok((names, columns))
+    Ok(Frame { names, columns, skipped })
 }
 
 fn compound_column(dataset: &Dataset, f: &CompoundField, path: &Path) -> Result<Option<Column>> {
@@ -168,7 +177,9 @@ fn compound_column(dataset: &Dataset, f: &CompoundField, path: &Path) -> Result<
             Some(Column::Integer(field::<i64>(dataset, &f.name, path)?.into_iter().map(Some).collect()))
         }
         TypeDescriptor::Float(_) => Some(Column::Float(field::<f64>(dataset, &f.name, path)?.into_iter().map(Some).collect())),
-        TypeDescriptor::Boolean => Some(Column::Bool(field::<bool>(dataset, &f.name, path)?.into_iter().map(Some).collect())),
+        TypeDescriptor::Boolean => {
+            Some(Column::Bool(field::<u8>(dataset, &f.name, path)?.into_iter().map(|v| Some(v != 0)).collect()))
+        }
         TypeDescriptor::FixedAscii(n) => Some(Column::Text(match n {
             0..=64 => ascii!(64),
             65..=1024 => ascii!(1024),

@@ -102,7 +102,10 @@ impl Layout {
                 Ok(out)
             }
             Self::Csr(sparse) => sparse.read_all(n_rows, n_columns, path),
-            Self::Csc(sparse) => Ok(sparse.read_all(n_columns, n_rows, path)?.transpose()),
+            Self::Csc(sparse) => match sparse.read_all(n_columns, n_rows, path) {
+                Err(Error::Value { path, value, cell, gene }) => Err(Error::Value { path, value, cell: gene, gene: cell }),
+                read => Ok(read?.transpose()),
+            },
         }
     }
 
@@ -181,8 +184,7 @@ impl SparseGroup {
 fn check_finite(values: impl Iterator<Item = (usize, f32)>, row: usize, path: &Path) -> Result<()> {
     for (column, value) in values {
         if !value.is_finite() {
-            let problem = format!("value {value} in row {} (cell) and column {} (gene)", row + 1, column + 1);
-            return Err(Error::format(path, problem, "replace it by a finite number or drop the cell"));
+            return Err(Error::Value { path: path.to_owned(), value, cell: row, gene: column });
         }
     }
     Ok(())

@@ -26,13 +26,18 @@ const IN_MEMORY: usize = 200_000_000;
 /// Reads an h5ad file.
 pub(crate) fn read(path: &Path, options: &ReadOptions) -> Result<AnnData> {
     let file = open(path)?;
-    let (cells, obs) = frame::read(&file, "obs", path)?;
+    let obs = frame::read(&file, "obs", path)?;
     let raw_var = if file.link_exists("raw") { "raw/var" } else { "raw.var" };
-    let (genes, var) = frame::read(&file, if options.raw { raw_var } else { "var" }, path)?;
-    let x = matrix(&file, path, options, (cells.len(), genes.len()))?;
-    let mut data = AnnData::new(path, x, cells, genes);
-    data.set_obs(obs)?;
-    data.set_var(&var)?;
+    let var = frame::read(&file, if options.raw { raw_var } else { "var" }, path)?;
+    let x = matrix(&file, path, options, &obs.names, &var.names)?;
+    let mut data = AnnData::new(path, x, obs.names, var.names);
+    data.set_obs(obs.columns)?;
+    data.set_var(&var.columns)?;
+    for (table, skipped) in [("obs", obs.skipped), ("var", var.skipped)] {
+        if !skipped.is_empty() {
+            data.notes.push(format!("columns of {table} not read, their encoding is not known: {}", skipped.join(", ")));
+        }
+    }
     read_obsm(&file, &mut data)?;
     for ignored in ["obsp", "varp"] {
         let names = file.group(ignored).and_then(|g| g.member_names()).unwrap_or_default();
@@ -56,7 +61,8 @@ pub(crate) fn open(path: &Path) -> Result<File> {
     })
 }
 
-fn matrix(file: &File, path: &Path, options: &ReadOptions, shape: (usize, usize)) -> Result<Matrix> {
+fn matrix(file: &File, path: &Path, options: &ReadOptions, cells: &[String], genes: &[String]) -> Result<Matrix> {
+    let shape = (cells.len(), genes.len());
     let name = match (&options.layer, options.raw) {
         (Some(layer), _) => {
             let layers = file.group("layers").and_then(|g| g.member_names()).unwrap_or_default();
@@ -94,7 +100,16 @@ fn matrix(file: &File, path: &Path, options: &ReadOptions, shape: (usize, usize)
             Err(Error::format(path, problem, "store it as CSR (`adata.X = adata.X.tocsr()`)"))
         }
         (true, layout) => Ok(Matrix::Disk(BackedH5ad::new(path, layout, shape)?.into())),
-        (false, layout) => Ok(Matrix::Memory(layout.read_all(shape, path)?.into())),
+        (false, layout) => match layout.read_all(shape, path) {
+            Err(Error::Value { path, value, cell, gene }) => {
+                let named = |number: usize, names: &[String]| names.get(number).cloned().unwrap_or_else(|| number.to_string());
+                let what = format!("value {value} in `{name}`");
+                let fix = "replace it by a finite number or leave the cell out".to_owned();
+                let source = tutti::Error::Value { what, cell: named(cell, cells), gene: named(gene, genes), fix };
+                Err(Error::Content { path, source })
+            }
+            read => Ok(Matrix::Memory(read?.into())),
+        },
     }
 }
 

@@ -89,8 +89,13 @@ pub fn write_expression(
 /// Copies `input` to `output` and adds to the copy; everything that was there stays. What has the name of an addition is replaced.
 ///
 /// # Errors
-/// A file of anndata before 0.7, whose tables cannot take columns or arrays; what HDF5 or the system refuses.
+/// An output that is the input; a file of anndata before 0.7, whose tables cannot take columns or arrays; what HDF5 or the system refuses.
 pub fn add_to_copy(input: &Path, output: &Path, additions: &Additions) -> Result<()> {
+    if let (Ok(a), Ok(b)) = (input.canonicalize(), output.canonicalize())
+        && a == b
+    {
+        return Err(Error::format(output, "the copy would replace its original", "give another output"));
+    }
     write_through_temporary(output, |temporary| {
         // The content only: a read-only input must not make the copy read-only.
         let mut from = std::fs::File::open(input).in_file(input, "")?;

@@ -87,8 +87,8 @@ pub fn highly_variable_genes(
     }
     let scores: Vec<Vec<f64>> = match config.flavor {
         HvgFlavor::SeuratV3 => standardised_variances(source, &moments, &used, &code, config.span)?,
-        HvgFlavor::Seurat => used.iter().map(|b| binned_dispersion(&moments.batches[*b], bins_of_equal_width)).collect(),
-        HvgFlavor::CellRanger => used.iter().map(|b| median_dispersion(&moments.batches[*b])).collect(),
+        HvgFlavor::Seurat => by_dispersion(&moments, &used, |sums| binned_dispersion(sums, bins_of_equal_width)),
+        HvgFlavor::CellRanger => by_dispersion(&moments, &used, median_dispersion),
     };
     rank(&scores, config, &mut out);
     Ok(out)
@@ -200,6 +200,23 @@ fn fitted_deviation(mean: &[f64], variance: &[f64], span: f64) -> Vec<f64> {
     let mut deviation = vec![0.0; mean.len()];
     varying.iter().zip(fit).for_each(|(g, f)| deviation[*g] = 10f64.powf(f).sqrt());
     deviation
+}
+
+/// Scores within each batch. Among several batches, genes that a batch lacks take no part in its bins and are not ranked there.
+fn by_dispersion(moments: &Moments, used: &[usize], score: impl Fn(&Sums) -> Vec<f64>) -> Vec<Vec<f64>> {
+    if moments.batches.len() == 1 {
+        return vec![score(&moments.all)];
+    }
+    let one = |b: &usize| {
+        let sums = &moments.batches[*b];
+        let present: Vec<usize> = (0..sums.sum.len()).filter(|g| sums.sum[*g] != 0.0).collect();
+        let take = |x: &[f64]| present.iter().map(|g| x[*g]).collect();
+        let mut scores = vec![f64::NEG_INFINITY; sums.sum.len()];
+        let found = score(&Sums { n: sums.n, sum: take(&sums.sum), squares: take(&sums.squares) });
+        present.iter().zip(found).for_each(|(g, s)| scores[*g] = s);
+        scores
+    };
+    used.iter().map(one).collect()
 }
 
 /// Mean and dispersion as the flavours take them: log(1 + mean) and variance / mean.

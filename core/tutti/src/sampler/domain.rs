@@ -33,11 +33,20 @@ pub struct DomainSamplerConfig {
     pub strategy: MinibatchStrategy,
     /// For [`MinibatchStrategy::Coverage`]: a score of 0 or more per domain, in the order of its levels.
     pub domain_coverage: Option<Vec<f64>>,
+    /// Leaves the remainder of a domain after whole mini-batches out of the epoch, at random, as the published code does. Otherwise
+    /// the proportional strategy gives each domain one mini-batch more and makes its mini-batches equally large. Default false.
+    pub drop_last: bool,
 }
 
 impl Default for DomainSamplerConfig {
     fn default() -> Self {
-        Self { batch_size: 256, p_intra_domain: 1.0, strategy: MinibatchStrategy::Proportional, domain_coverage: None }
+        Self {
+            batch_size: 256,
+            p_intra_domain: 1.0,
+            strategy: MinibatchStrategy::Proportional,
+            domain_coverage: None,
+            drop_last: false,
+        }
     }
 }
 
@@ -53,8 +62,8 @@ pub struct Neighborhood {
 /// Mini-batches mostly of one domain, optionally enriched for a neighbourhood.
 ///
 /// Cells of a mini-batch are distinct and ascending. A cell is drawn as an in-domain cell at most once per epoch under the
-/// proportional strategy; the remainder of a domain after whole mini-batches is left out at random. A domain smaller than a mini-batch
-/// gives one mini-batch with all its cells.
+/// proportional strategy, and without leak and neighbourhoods exactly once unless the remainder is dropped. A domain smaller than a
+/// mini-batch gives one mini-batch with all its cells.
 #[derive(Debug)]
 pub struct DomainSampler {
     config: DomainSamplerConfig,
@@ -102,13 +111,14 @@ impl DomainSampler {
     /// Mini-batches of each domain in an epoch.
     pub fn batches_per_domain(&self) -> Vec<usize> {
         let whole = |n: usize| (n / self.config.batch_size).max(1);
+        let with_last = |n: usize| if self.config.drop_last { whole(n) } else { n.div_ceil(self.config.batch_size) };
         let present = |counts: Vec<usize>| -> Vec<usize> {
             counts.iter().zip(&self.inside).map(|(n, cells)| if cells.is_empty() { 0 } else { *n }).collect()
         };
-        let proportional = present(self.inside.iter().map(|cells| whole(cells.len())).collect());
         match self.config.strategy {
-            MinibatchStrategy::Proportional => proportional,
+            MinibatchStrategy::Proportional => present(self.inside.iter().map(|cells| with_last(cells.len())).collect()),
             MinibatchStrategy::Equal => {
+                let proportional = present(self.inside.iter().map(|cells| whole(cells.len())).collect());
                 let mut sorted: Vec<usize> = proportional.iter().copied().filter(|n| *n > 0).collect();
                 sorted.sort_unstable();
                 let half = sorted.len() / 2;
@@ -130,30 +140,38 @@ impl DomainSampler {
         others.flat_map(|(_, cells)| cells.iter().copied()).collect()
     }
 
-    fn domain_batches(&self, domain: usize, n_batches: usize, stream: &mut Stream) -> Vec<MiniBatch> {
+    /// Cells per mini-batch of a domain, in order.
+    fn batch_sizes(&self, n_cells: usize, n_batches: usize) -> Vec<usize> {
         let size = self.config.batch_size;
+        let even = self.config.strategy == MinibatchStrategy::Proportional && !self.config.drop_last && n_cells > size;
+        (0..n_batches).map(|i| if even { n_cells * (i + 1) / n_batches - n_cells * i / n_batches } else { size }).collect()
+    }
+
+    fn domain_batches(&self, domain: usize, n_batches: usize, stream: &mut Stream) -> Vec<MiniBatch> {
+        let cells = &self.inside[domain];
         let single = self.inside.iter().filter(|cells| !cells.is_empty()).count() == 1;
         let p = if single { 1.0 } else { self.config.p_intra_domain };
         let cores = match &self.neighborhood {
-            Some(_) => stream.choose(&self.inside[domain], n_batches),
+            Some(_) => stream.choose(cells, n_batches),
             None => Vec::new(),
         };
-        let n_knn = self.neighborhood.as_ref().map_or(0, |n| (n.p_intra_knn * size as f64) as usize);
-        let n_inside = (p * (size - n_knn) as f64) as usize;
-        let inside = draw_blocks(&self.inside[domain], n_batches, n_inside, stream);
-        let n_outside = if single { 0 } else { size - n_knn - n_inside };
-        let outside = if n_outside == 0 {
+        let sizes = self.batch_sizes(cells.len(), n_batches);
+        let n_knn = |size: usize| self.neighborhood.as_ref().map_or(0, |n| (n.p_intra_knn * size as f64) as usize);
+        let n_inside = |size: usize| (p * (size - n_knn(size)) as f64) as usize;
+        let n_outside = |size: usize| if single { 0 } else { size - n_knn(size) - n_inside(size) };
+        let inside = draw_blocks(cells, sizes.iter().map(|s| n_inside(*s)), stream);
+        let outside = if sizes.iter().all(|s| n_outside(*s) == 0) {
             vec![Vec::new(); n_batches]
         } else {
-            draw_blocks(&self.outside(domain), n_batches, n_outside, stream)
+            draw_blocks(&self.outside(domain), sizes.iter().map(|s| n_outside(*s)), stream)
         };
-        let blocks = inside.into_iter().zip(outside).enumerate();
+        let blocks = inside.into_iter().zip(outside).zip(&sizes).enumerate();
         blocks
-            .map(|(i, (mut rows, outside))| {
+            .map(|(i, ((mut rows, outside), size))| {
                 rows.extend(outside);
                 let core = cores.get(i % cores.len().max(1)).copied();
                 if let (Some(core), Some(neighborhood)) = (core, &self.neighborhood) {
-                    rows.extend(self.neighbor_cells(core, neighborhood, n_knn, p, stream));
+                    rows.extend(self.neighbor_cells(core, neighborhood, n_knn(*size), p, stream));
                 }
                 rows.sort_unstable();
                 rows.dedup();
@@ -192,14 +210,15 @@ impl Sampler for DomainSampler {
     }
 }
 
-/// `n_blocks` blocks of `size` cells: consecutive parts of one permutation where there are enough cells, else each block on its own
-/// without repeats, all cells where there are no more.
-fn draw_blocks(pool: &[usize], n_blocks: usize, size: usize, stream: &mut Stream) -> Vec<Vec<usize>> {
-    if n_blocks * size <= pool.len() {
-        let drawn = stream.choose(pool, n_blocks * size);
-        return (0..n_blocks).map(|i| drawn[i * size..(i + 1) * size].to_vec()).collect();
+/// Blocks of these sizes: consecutive parts of one permutation where there are enough cells, else each block on its own without repeats,
+/// all cells where there are no more.
+fn draw_blocks(pool: &[usize], sizes: impl Iterator<Item = usize> + Clone, stream: &mut Stream) -> Vec<Vec<usize>> {
+    let total = sizes.clone().sum();
+    if total <= pool.len() {
+        let mut drawn = stream.choose(pool, total).into_iter();
+        return sizes.map(|size| drawn.by_ref().take(size).collect()).collect();
     }
-    (0..n_blocks).map(|_| stream.choose(pool, size)).collect()
+    sizes.map(|size| stream.choose(pool, size)).collect()
 }
 
 fn validate(config: &DomainSamplerConfig, n_domains: usize) -> Result<()> {

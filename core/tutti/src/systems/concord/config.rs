@@ -78,6 +78,9 @@ pub struct ConcordConfig {
     pub knn_warmup_epochs: usize,
     /// How many mini-batches each batch gets.
     pub minibatch_strategy: MinibatchStrategy,
+    /// Leaves out, at random in every epoch, the cells of a batch that fill no whole mini-batch, as the published code does. Otherwise
+    /// all are trained on: the mini-batches of a batch are one more and equally large. Default false.
+    pub drop_last: bool,
     /// For the strategy `coverage`: a score per batch, by name.
     pub domain_coverage: BTreeMap<String, f64>,
     /// Trains a decoder to the expression. Default false.
@@ -145,6 +148,7 @@ impl Default for ConcordConfig {
             sampler_metric: Metric::Euclidean,
             knn_warmup_epochs: 2,
             minibatch_strategy: MinibatchStrategy::Proportional,
+            drop_last: false,
             domain_coverage: BTreeMap::new(),
             use_decoder: false,
             decoder_dims: vec![1000],
@@ -298,6 +302,7 @@ impl ConcordConfig {
             p_intra_domain: self.p_intra_domain,
             strategy: self.minibatch_strategy,
             domain_coverage: coverage,
+            drop_last: self.drop_last,
         })
     }
 
