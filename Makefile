@@ -33,6 +33,7 @@ endif
 
 test: setup
 	cargo test
+	for example in $(notdir $(basename $(wildcard core/tutti/examples/*.rs))); do cargo run --quiet --example $$example || exit 1; done
 
 lint: setup
 	cargo fmt --all --check

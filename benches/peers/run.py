@@ -53,7 +53,7 @@ def arguments() -> argparse.ArgumentParser:
     train.add_argument("--genes", type=int, default=2000)
     train.add_argument("--density", type=float, default=0.08, help="share of values that are not zero")
     train.add_argument("--batches", type=int, default=3)
-    train.add_argument("--epochs", type=int, default=3)
+    train.add_argument("--epochs", type=int, default=6)
     train.add_argument("--pairs", type=int, default=3, help="times A and B are run in alternation")
     train.add_argument("--preload-dense", choices=["both", "false", "true"], default="both", help="setting of concord-sc")
 

@@ -29,6 +29,11 @@ impl RandomMask {
         Ok(())
     }
 
+    /// Share of the values that stay, in the mean.
+    pub fn kept(&self) -> f64 {
+        (1.0 - self.element) * (1.0 - self.feature)
+    }
+
     /// A masked copy of the rows; masked entries are no longer stored.
     pub fn apply(&self, rows: &Csr, stream: &mut Stream) -> Csr {
         let gene_kept: Vec<bool> = (0..rows.n_cols()).map(|_| !stream.bernoulli(self.feature)).collect();

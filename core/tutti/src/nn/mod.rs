@@ -7,7 +7,7 @@ mod mlp;
 mod norm;
 mod parameters;
 
-pub use decoder::Decoder;
+pub use decoder::{Decoder, FinalActivation};
 pub use dropout::dropout;
 pub use heads::Classifier;
 pub use mlp::{Dense, Mlp, MlpConfig, SparseMlp};

@@ -126,6 +126,18 @@ impl Parameters {
         Ok(var)
     }
 
+    /// Sets the values of one tensor.
+    ///
+    /// # Errors
+    /// [`Error::Data`] for a name that does not exist or another number of values.
+    pub fn set(&self, name: &str, values: Vec<f32>) -> Result<()> {
+        let Some((_, var)) = self.named().find(|(n, v)| *n == name && v.elem_count() == values.len()) else {
+            let problem = format!("there is no tensor `{name}` of {} values", values.len());
+            return Err(Error::data(problem, "give one value for each gene"));
+        };
+        Ok(var.set(&Tensor::from_vec(values, var.shape(), &self.device)?)?)
+    }
+
     fn stream(&self, name: &str) -> Stream {
         self.rng.stream(&format!("init {name}"), 0, 0)
     }

@@ -53,6 +53,16 @@ pub fn keep_genes(source: &dyn CellSource, filter: GeneFilter) -> Result<Vec<usi
     Ok((0..cells.len()).filter(|g| cells[*g] >= filter.min_cells && totals[*g] >= filter.min_counts).collect())
 }
 
+/// Mean of each gene, \[n_genes\].
+///
+/// # Errors
+/// What the source fails at.
+pub fn gene_means(source: &dyn CellSource) -> Result<ndarray::Array1<f64>> {
+    let mut sums = ndarray::Array1::<f64>::zeros(source.n_genes());
+    each_row(source, |_, columns, values| columns.iter().zip(values).for_each(|(c, v)| sums[*c as usize] += f64::from(*v)))?;
+    Ok(sums / source.n_cells().max(1) as f64)
+}
+
 /// Calls `f` with number, columns and values of each row, by blocks.
 pub(super) fn each_row(source: &dyn CellSource, mut f: impl FnMut(usize, &[u32], &[f32])) -> Result<()> {
     let mut rows = Csr::empty(source.n_genes());

@@ -6,7 +6,7 @@ mod loess;
 mod normalize;
 mod pca;
 
-pub use filter::{CellFilter, GeneFilter, keep_cells, keep_genes};
+pub use filter::{CellFilter, GeneFilter, gene_means, keep_cells, keep_genes};
 pub use hvg::{HvgConfig, HvgFlavor, HvgResult, highly_variable_genes};
 pub use normalize::{Normalized, TargetSum, to_memory};
 pub use pca::{Pca, PcaConfig, pca};

@@ -4,7 +4,7 @@ use ndarray::{Array1, Array2, ArrayView2, Axis, s};
 use ndarray_linalg::{Cholesky, Eigh, Inverse, QR, UPLO};
 use rayon::prelude::*;
 
-use super::filter::each_row;
+use super::filter::{each_row, gene_means};
 use crate::data::{CellSource, Csr, row_blocks};
 use crate::error::{Error, Result};
 use crate::rng::Rng;
@@ -64,7 +64,7 @@ pub fn pca(source: &dyn CellSource, config: &PcaConfig) -> Result<Pca> {
         let problem = format!("must be between 1 and {most} for {n_cells} cells x {n_genes} genes (got {})", config.n_components);
         return Err(Error::argument("n_components", problem, "ask for fewer"));
     }
-    let mean = means(source)?;
+    let mean = gene_means(source)?;
     let operator = Operator::new(source, mean)?;
     let width = (config.n_components + config.n_oversamples).min(most);
     let (directions, values) = subspace(&operator, width, config)?;
@@ -81,12 +81,6 @@ pub fn pca(source: &dyn CellSource, config: &PcaConfig) -> Result<Pca> {
         singular_values,
         scores,
     })
-}
-
-fn means(source: &dyn CellSource) -> Result<Array1<f64>> {
-    let mut sums = Array1::<f64>::zeros(source.n_genes());
-    each_row(source, |_, columns, values| columns.iter().zip(values).for_each(|(c, v)| sums[*c as usize] += f64::from(*v)))?;
-    Ok(sums / source.n_cells() as f64)
 }
 
 /// The centred Gram matrix, formed or applied row by row.
@@ -359,7 +353,7 @@ mod tests {
     #[test]
     fn by_rows_and_by_gram_matrix_agree() {
         let x = sample(150, 40);
-        let with_gram = Operator::new(&x, means(&x).unwrap()).unwrap();
+        let with_gram = Operator::new(&x, gene_means(&x).unwrap()).unwrap();
         let by_rows = Operator { source: &x, mean: with_gram.mean.clone(), gram: None, trace: with_gram.trace };
         let v = Array2::from_shape_fn((40, 5), |(i, j)| ((i * 3 + j * 5) % 7) as f64 - 3.0);
         let difference = with_gram.apply(&v).unwrap() - by_rows.apply(&v).unwrap();

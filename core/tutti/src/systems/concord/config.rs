@@ -8,7 +8,7 @@ use crate::augment::RandomMask;
 use crate::error::{Error, Result};
 use crate::loss::{NtXentConfig, Penalty};
 use crate::neighbors::Metric;
-use crate::nn::{MlpConfig, Norm};
+use crate::nn::{FinalActivation, MlpConfig, Norm};
 use crate::optim::Schedule;
 use crate::sampler::{DomainSamplerConfig, MinibatchStrategy};
 use crate::train::TrainConfig;
@@ -89,9 +89,10 @@ pub struct ConcordConfig {
     pub decoder_dims: Vec<usize>,
     /// Weight of the reconstruction. Default 1.
     pub decoder_weight: f64,
-    /// Leaky ReLU instead of ReLU at the decoder's end. Default false.
-    pub decoder_final_leaky: bool,
-    /// Reconstructs the whole profile instead of the masked one that the encoder saw. Default false, as published.
+    /// Last step of the decoder. Default softplus: behind the ReLU of the published code most genes decode to zero.
+    pub decoder_final_activation: FinalActivation,
+    /// Reconstructs the whole profile instead of the masked one that the encoder saw, as the published code does. Default true: decoded
+    /// values are then on the scale of the input.
     pub decoder_target_unmasked: bool,
     /// Width of the decoder's batch embedding. Default 8.
     pub domain_embedding_dim: usize,
@@ -153,8 +154,8 @@ impl Default for ConcordConfig {
             use_decoder: false,
             decoder_dims: vec![1000],
             decoder_weight: 1.0,
-            decoder_final_leaky: false,
-            decoder_target_unmasked: false,
+            decoder_final_activation: FinalActivation::Softplus,
+            decoder_target_unmasked: true,
             domain_embedding_dim: 8,
             covariate_embedding_dims: BTreeMap::new(),
             use_classifier: false,

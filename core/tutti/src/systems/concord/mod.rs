@@ -24,7 +24,7 @@ use crate::model::{Phase, System};
 use crate::neighbors::{NeighborConfig, Neighbors, nearest_self};
 use crate::nn::{Classifier, Decoder, Draws, Parameters, Pass, SparseMlp};
 use crate::ops::sparse_linear::SparseBatch;
-use crate::preprocess::{PcaConfig, pca};
+use crate::preprocess::{PcaConfig, gene_means, pca};
 use crate::rng::Rng;
 use crate::sampler::{DomainSampler, Neighborhood, Sampler};
 use crate::threads::Threads;
@@ -80,6 +80,11 @@ impl Concord {
         config.validate()?;
         let (names, training) = read_columns(cells, columns, &config)?;
         let mut model = Self::build(config, names, device)?;
+        if let Some(decoder) = &model.decoder {
+            let kept = if model.config.decoder_target_unmasked { 1.0 } else { model.config.mask().kept() };
+            let mean = gene_means(cells.source())?.mapv(|m| (kept * m) as f32);
+            decoder.start_from(&model.parameters, &mean.to_vec())?;
+        }
         model.training = Some(training);
         Ok(model)
     }
@@ -116,7 +121,7 @@ impl Concord {
                 &categories,
                 &config.decoder(),
                 n_genes,
-                config.decoder_final_leaky,
+                config.decoder_final_activation,
             )?;
             model_decoder = Some(decoder);
         }
