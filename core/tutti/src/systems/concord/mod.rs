@@ -77,9 +77,19 @@ impl Concord {
     /// # Errors
     /// Settings out of range; a column that is missing or incomplete.
     pub fn new(cells: &Cells<'_>, columns: &ConcordColumns, config: ConcordConfig, device: &Device) -> Result<Self> {
+        let parameters = Parameters::new(device, Rng::new(config.seed));
+        Self::with_parameters(cells, columns, config, parameters)
+    }
+
+    fn with_parameters(
+        cells: &Cells<'_>,
+        columns: &ConcordColumns,
+        config: ConcordConfig,
+        parameters: Parameters,
+    ) -> Result<Self> {
         config.validate()?;
         let (names, training) = read_columns(cells, columns, &config)?;
-        let mut model = Self::build(config, names, device)?;
+        let mut model = Self::build(config, names, parameters)?;
         if let Some(decoder) = &model.decoder {
             let kept = if model.config.decoder_target_unmasked { 1.0 } else { model.config.mask().kept() };
             let mean = gene_means(cells.source())?.mapv(|m| (kept * m) as f32);
@@ -105,8 +115,7 @@ impl Concord {
         Trainer::new(model, cells.clone(), train, threads)
     }
 
-    fn build(config: ConcordConfig, names: Names, device: &Device) -> Result<Self> {
-        let mut parameters = Parameters::new(device, Rng::new(config.seed));
+    fn build(config: ConcordConfig, names: Names, mut parameters: Parameters) -> Result<Self> {
         let n_genes = names.genes.len();
         let encoder = SparseMlp::new(&mut parameters, "encoder", n_genes, &config.encoder())?;
         let mut model_decoder = None;

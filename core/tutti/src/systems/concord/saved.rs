@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::{Concord, ConcordConfig, Names};
 use crate::error::{Error, Result};
 use crate::model::{Preprocessing, SavedModel, System};
+use crate::nn::Parameters;
+use crate::rng::Rng;
 use crate::train::History;
 
 #[derive(Serialize, Deserialize)]
@@ -43,7 +45,8 @@ impl Concord {
         if let Some(name) = missing.filter(|_| header.config.use_decoder) {
             return Err(wrong(Error::data(format!("covariate `{name}` has no levels"), "save the model again")));
         }
-        let model = Self::build(header.config, header.names, device)?;
+        let parameters = Parameters::new(device, Rng::new(header.config.seed));
+        let model = Self::build(header.config, header.names, parameters)?;
         model.parameters.restore(&saved.tensors).map_err(wrong)?;
         Ok((model, header.preprocessing, header.history))
     }

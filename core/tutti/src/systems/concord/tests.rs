@@ -2,6 +2,7 @@ use super::*;
 use crate::data::Csr;
 use crate::model::Preprocessing;
 use crate::neighbors::nearest_self;
+use crate::nn::Kernels;
 use crate::observe::{CancelToken, Silent};
 use crate::sampler::MinibatchStrategy;
 use crate::train::{History, State};
@@ -197,6 +198,29 @@ fn the_classifier_learns_and_needs_no_labels_in_the_query() {
         (0..3).all(|c| row[c] <= row[types[*i]])
     });
     assert!(right.count() > 190, "of 200 cells without label");
+}
+
+#[test]
+fn stock_operations_as_on_other_devices_train_the_same() {
+    let (cells, ..) = cells(300, 60);
+    let config = ConcordConfig {
+        use_decoder: true,
+        use_classifier: true,
+        use_importance_mask: true,
+        importance_penalty_weight: 0.1,
+        symmetric_gradient: true,
+        n_epochs: 3,
+        ..small(ConcordConfig::default())
+    };
+    let losses = |kernels| {
+        let parameters = Parameters::new(&Device::Cpu, Rng::new(config.seed)).with_kernels(kernels);
+        let model = Concord::with_parameters(&cells, &columns(), config.clone(), parameters).unwrap();
+        let mut trainer = Trainer::new(model, cells.clone(), config.train(), Threads::new(1).unwrap()).unwrap();
+        trainer.train(&mut Silent, &CancelToken::default()).unwrap();
+        trainer.history().iter().map(|e| e.loss).collect::<Vec<_>>()
+    };
+    let (fused, plain) = (losses(Kernels::Fused), losses(Kernels::Plain));
+    assert!(fused.iter().zip(&plain).all(|(f, p)| (f - p).abs() < 2e-3 * f), "{fused:?} {plain:?}");
 }
 
 #[test]
