@@ -4,6 +4,7 @@ mod layering;
 mod preprocess;
 mod readers;
 mod round_trip;
+mod scib;
 mod systems;
 
 use std::path::PathBuf;

@@ -15,6 +15,7 @@ mod info;
 mod input;
 mod predict;
 mod progress;
+mod score;
 mod settings;
 mod summary;
 
@@ -41,6 +42,8 @@ enum Command {
     Concord(Box<concord::Arguments>),
     /// Embed new cells with a trained model
     Predict(Box<predict::Arguments>),
+    /// Score embeddings by labels and batches, and rank them
+    Score(score::Arguments),
     /// Say what is in a file
     Info(info::Arguments),
     /// Integrate generated data, or your own, and show scores before and after
@@ -53,6 +56,7 @@ fn main() -> std::process::ExitCode {
     let outcome = match Tutti::parse().command {
         Command::Concord(arguments) => concord::run(&arguments, started),
         Command::Predict(arguments) => predict::run(&arguments),
+        Command::Score(arguments) => score::run(&arguments),
         Command::Info(arguments) => info::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
     };

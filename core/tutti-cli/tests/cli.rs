@@ -204,3 +204,37 @@ fn info_says_what_is_in_a_file() {
         assert!(text.contains(expected), "{text}");
     }
 }
+
+#[test]
+fn embeddings_of_any_origin_are_scored_and_ranked() {
+    let folder = tempfile::tempdir().unwrap();
+    let input = input(folder.path(), 300);
+    let output = folder.path().join("out.h5ad");
+    ok(&concord(&input, &output, &["--batch", "tech", "--quiet"]));
+    // Another tool's embedding: the cells in another order, the types far apart.
+    let data = read(&output, &ReadOptions::default()).unwrap();
+    let codes = data.categorical("cell_type").unwrap();
+    let code = |i: usize| codes.codes()[i].unwrap();
+    let other = folder.path().join("other.csv");
+    let rows = (0..300).rev().map(|i| format!("{},{},{}\n", data.cell_names()[i], 100 * code(i), 1 + i % 2));
+    std::fs::write(&other, std::iter::once("cell,d1,d2\n".to_owned()).chain(rows).collect::<String>()).unwrap();
+
+    let (file, other, table) = (output.to_str().unwrap(), other.to_str().unwrap(), folder.path().join("scores.csv"));
+    let columns = ["--label", "cell_type", "--batch", "tech"];
+    let score = |more: &[&str]| tutti(&[&["score", file][..], &columns[..], more].concat());
+    let both = ["--embedding", "X_concord", "--embedding", other, "-o", table.to_str().unwrap()];
+    let printed = ok(&score(&[&both[..], &["--json"]].concat()));
+    let scores: serde_json::Value = serde_json::from_str(&printed).unwrap();
+    assert!(scores[other]["ari"].as_f64().unwrap() > 0.99, "{printed}");
+    assert!(scores[other]["label_silhouette"].as_f64() > scores["X_concord"]["label_silhouette"].as_f64());
+    let written = std::fs::read_to_string(&table).unwrap();
+    assert_eq!(written.lines().count(), 3);
+    assert!(written.starts_with("embedding,isolated_labels,nmi,ari"));
+    let human = ok(&score(&both));
+    assert!(human.contains("graph connectivity") && human.contains("total (0.6, 0.4)"), "{human}");
+
+    assert!(error(&score(&["--embedding", "X_umap"])).contains("neither in obsm (X_concord) nor a file"));
+    std::fs::write(other, "cell,d1\ncell_1,3\n").unwrap();
+    assert!(error(&score(&["--embedding", other])).contains("lacks 299 of 300 cells"));
+    assert!(error(&score(&["-o", "scores.txt"])).contains(".csv or .json"));
+}

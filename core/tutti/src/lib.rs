@@ -32,6 +32,7 @@
 
 pub mod augment;
 pub mod data;
+pub mod downstream;
 pub mod error;
 pub mod loss;
 pub mod metrics;

@@ -1,9 +1,21 @@
 //! How good an embedding is, one metric per file.
 
+mod ari_nmi;
+mod graph_connectivity;
+mod isolated_labels;
+mod lisi;
 mod neighborhood;
+mod pcr;
 mod report;
+mod scib;
 mod silhouette;
 
+pub use ari_nmi::{adjusted_rand_index, normalized_mutual_information};
+pub use graph_connectivity::graph_connectivity;
+pub use isolated_labels::isolated_labels;
+pub use lisi::{clisi, ilisi, lisi};
 pub use neighborhood::{knn_purity, same_batch_ratio};
+pub use pcr::{explained_by_groups, pcr_comparison};
 pub use report::{ScoreConfig, Scores, score};
+pub use scib::{ScibConfig, ScibInput, ScibScores, scib};
 pub use silhouette::{batch_silhouette, label_silhouette, silhouette_samples};

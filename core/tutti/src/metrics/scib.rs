@@ -1,0 +1,133 @@
+//! The suite of Luecken et al. 2022 (scIB): is the biology kept, are the batches gone?
+
+use ndarray::{ArrayView2, Axis};
+
+use super::{
+    adjusted_rand_index, batch_silhouette, clisi, graph_connectivity, ilisi, isolated_labels, label_silhouette,
+    normalized_mutual_information, pcr_comparison,
+};
+use crate::data::Categorical;
+use crate::error::{Error, Result};
+use crate::neighbors::{Metric, NeighborConfig, Neighbors, nearest_self};
+
+/// Settings of [`scib`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ScibConfig {
+    /// Neighbours, the cell itself among them, for cLISI and iLISI. Default 90.
+    pub n_neighbors: usize,
+    /// Neighbours, the cell itself among them, for the graph connectivity. Default 15.
+    pub n_neighbors_graph: usize,
+    /// Distance. Default Euclidean, as in scIB; the cosine suits embeddings of contrastive systems.
+    pub metric: Metric,
+}
+
+impl Default for ScibConfig {
+    fn default() -> Self {
+        Self { n_neighbors: 90, n_neighbors_graph: 15, metric: Metric::Euclidean }
+    }
+}
+
+/// What is scored.
+#[derive(Debug, Clone, Copy)]
+pub struct ScibInput<'a> {
+    /// The embedding, [n_cells, d].
+    pub embedding: ArrayView2<'a, f32>,
+    /// Cell type of each cell; cells without one are left out.
+    pub label: &'a Categorical,
+    /// Batch of each cell; cells without one are left out.
+    pub batch: &'a Categorical,
+    /// Clusters of the embedding, one code per cell, for NMI and ARI.
+    pub clusters: Option<&'a [u32]>,
+    /// The same cells before integration, [n_cells, any], for the comparison of explained variance.
+    pub before: Option<ArrayView2<'a, f32>>,
+}
+
+/// Scores, each 0 to 1, more is better. `None` where the input cannot have the score.
+#[derive(Debug, Clone, Copy, PartialEq, Default, serde::Serialize)]
+pub struct ScibScores {
+    /// Isolated labels (silhouette).
+    pub isolated_labels: Option<f64>,
+    /// Normalised mutual information of clusters and labels.
+    pub nmi: Option<f64>,
+    /// Adjusted Rand index of clusters and labels.
+    pub ari: Option<f64>,
+    /// Silhouette of the labels.
+    pub label_silhouette: Option<f64>,
+    /// cLISI.
+    pub clisi: Option<f64>,
+    /// Silhouette of the batches within labels.
+    pub batch_silhouette: Option<f64>,
+    /// iLISI.
+    pub ilisi: Option<f64>,
+    /// Graph connectivity.
+    pub graph_connectivity: Option<f64>,
+    /// Less variance explained by the batch than before.
+    pub pcr_comparison: Option<f64>,
+}
+
+impl ScibScores {
+    /// Mean of the scores of kept biology that there are.
+    pub fn bio_conservation(&self) -> Option<f64> {
+        mean([self.isolated_labels, self.nmi, self.ari, self.label_silhouette, self.clisi])
+    }
+
+    /// Mean of the scores of batch correction that there are.
+    pub fn batch_correction(&self) -> Option<f64> {
+        mean([self.batch_silhouette, self.ilisi, self.graph_connectivity, self.pcr_comparison])
+    }
+
+    /// 0.6 times the biology plus 0.4 times the correction.
+    pub fn total(&self) -> Option<f64> {
+        Some(0.6 * self.bio_conservation()? + 0.4 * self.batch_correction()?)
+    }
+}
+
+fn mean<const N: usize>(scores: [Option<f64>; N]) -> Option<f64> {
+    let there: Vec<f64> = scores.into_iter().flatten().collect();
+    (!there.is_empty()).then(|| there.iter().sum::<f64>() / there.len() as f64)
+}
+
+/// Scores an embedding. Parallel in the caller's pool; the same for any number of threads. Time n² d for the silhouettes.
+///
+/// # Errors
+/// [`Error::Data`] for unequal numbers of cells, fewer than 3 cells with label and batch, or values that are not finite.
+pub fn scib(input: &ScibInput<'_>, config: &ScibConfig) -> Result<ScibScores> {
+    let n = input.embedding.nrows();
+    let lengths = [input.label.len(), input.batch.len()];
+    let others = [input.clusters.map_or(n, <[u32]>::len), input.before.map_or(n, |b| b.nrows())];
+    if lengths.iter().chain(&others).any(|l| *l != n) {
+        let problem = format!("an embedding of {n} cells, {lengths:?} labels and batches, {others:?} clusters and rows before");
+        return Err(Error::data(problem, "give all for the same cells"));
+    }
+    let cells: Vec<usize> = (0..n).filter(|i| input.label.codes()[*i].is_some() && input.batch.codes()[*i].is_some()).collect();
+    if cells.len() < 3 {
+        return Err(Error::data(format!("{} cells have a label and a batch", cells.len()), "choose other columns"));
+    }
+    let x = input.embedding.select(Axis(0), &cells);
+    let codes = |column: &Categorical| cells.iter().filter_map(|i| column.codes()[*i]).collect::<Vec<u32>>();
+    let (labels, batches) = (codes(input.label), codes(input.batch));
+    let clusters: Option<Vec<u32>> = input.clusters.map(|c| cells.iter().map(|i| c[*i]).collect());
+    let graph = |k: usize| -> Result<Neighbors> {
+        let n_neighbors = k.min(cells.len());
+        nearest_self(x.view(), &NeighborConfig { n_neighbors, metric: config.metric, ..Default::default() })
+    };
+    let wide = graph(config.n_neighbors)?;
+    let against = |f: fn(&[u32], &[u32]) -> Result<f64>| clusters.as_ref().map(|c| f(&labels, c)).transpose();
+    let many = |codes: &[u32]| codes.iter().any(|c| *c != codes[0]);
+    let of = |there: bool, f: &dyn Fn() -> Result<f64>| if there { f().map(Some) } else { Ok(None) };
+    Ok(ScibScores {
+        isolated_labels: of(many(&labels), &|| isolated_labels(x.view(), &labels, &batches, config.metric))?,
+        nmi: against(normalized_mutual_information)?,
+        ari: against(adjusted_rand_index)?,
+        label_silhouette: of(many(&labels), &|| label_silhouette(x.view(), &labels, config.metric))?,
+        clisi: of(many(&labels), &|| clisi(&wide, &labels, None))?,
+        // Labels that all lie in a single batch leave nothing to score.
+        batch_silhouette: batch_silhouette(x.view(), &labels, &batches, config.metric).ok(),
+        ilisi: of(many(&batches), &|| ilisi(&wide, &batches, None))?,
+        graph_connectivity: Some(graph_connectivity(&graph(config.n_neighbors_graph)?, &labels)?),
+        pcr_comparison: match input.before.filter(|_| many(&batches)) {
+            Some(before) => Some(pcr_comparison(before.select(Axis(0), &cells).view(), x.view(), &batches)?),
+            None => None,
+        },
+    })
+}

@@ -1,0 +1,30 @@
+//! The scIB suite against scib-metrics on real data; `data/expected_scib.py` made the numbers.
+
+use ndarray::Array2;
+use serde_json::Value;
+use tutti::data::Categorical;
+use tutti::metrics::{ScibConfig, ScibInput, scib};
+use tutti_io::{ReadOptions, read};
+
+#[test]
+fn scores_agree_with_scib_metrics() {
+    let Some(folder) = crate::shared_data() else { return };
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/data/expected_scib.json")).unwrap();
+    let expected: Value = serde_json::from_str(&text).unwrap();
+    let data = read(&folder.join("pbmc_10x_three_chemistries.h5ad"), &ReadOptions::default()).unwrap();
+    let (label, batch) = (data.categorical("cell_type").unwrap(), data.categorical("batch").unwrap());
+    let rows = expected["pca"].as_array().unwrap();
+    let pca = Array2::from_shape_fn((rows.len(), 10), |(i, j)| rows[i][j].as_f64().unwrap() as f32);
+    let clusters = Categorical::from_values(expected["clusters"].as_array().unwrap().iter().map(Value::as_str));
+    let clusters: Vec<u32> = clusters.codes().iter().map(|c| c.unwrap()).collect();
+    for case in expected["cases"].as_array().unwrap() {
+        let n_components = case["n_components"].as_u64().unwrap() as usize;
+        let embedding = pca.slice(ndarray::s![.., ..n_components]);
+        let input = ScibInput { embedding, label: &label, batch: &batch, clusters: Some(&clusters), before: Some(pca.view()) };
+        let ours = serde_json::to_value(scib(&input, &ScibConfig::default()).unwrap()).unwrap();
+        for (name, theirs) in case["scores"].as_object().unwrap() {
+            let (ours, theirs) = (ours[name].as_f64().unwrap(), theirs.as_f64().unwrap());
+            assert!((ours - theirs).abs() < 1e-3, "{} {name}: {ours} and {theirs}", case["name"]);
+        }
+    }
+}
