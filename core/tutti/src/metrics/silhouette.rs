@@ -1,15 +1,19 @@
 //! Silhouette widths (Rousseeuw 1987), and the two scores of scIB made of them (Luecken et al. 2022).
 
-use ndarray::{Array2, ArrayView2};
+use ndarray::{Array2, ArrayView2, Axis};
 use rayon::prelude::*;
 
 use crate::error::{Error, Result};
-use crate::neighbors::Metric;
+use crate::neighbors::{Metric, products};
+use crate::ops::sum_of_distances;
+
+/// Cells of one task; fixed, so that threads change no bit.
+const BLOCK: usize = 64;
 
 /// Silhouette width of each cell, -1 to 1: (b - a) / max(a, b) for the mean distance a to its own group and b to the nearest other.
 ///
-/// x: [n_cells, d]; `groups`: one code per cell. A cell that is alone in its group gets 0. Time n² d, memory n * n_groups * 8 bytes at
-/// most.
+/// x: [n_cells, d]; `groups`: one code per cell. A cell that is alone in its group gets 0. Euclidean: time n² d, by blocked matrix
+/// products in single precision (widths to about 1e-5); cosine: time n * n_groups * d. Memory: n * 64 * 4 bytes per thread.
 ///
 /// # Errors
 /// [`Error::Data`] for fewer than two groups.
@@ -20,18 +24,12 @@ pub fn silhouette_samples(x: ArrayView2<'_, f32>, groups: &[u32], metric: Metric
     if sizes.iter().filter(|n| **n > 0).count() < 2 {
         return Err(Error::data("a silhouette needs at least two groups", "choose a column with more levels"));
     }
-    let x = unit_rows(x, metric);
-    let width = |i: usize| {
-        let mut sums = vec![0f64; n_groups];
-        let own = x.row(i);
-        for (j, other) in x.rows().into_iter().enumerate() {
-            let distance = match metric {
-                Metric::Euclidean => own.iter().zip(other).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>().sqrt(),
-                Metric::Cosine => 1.0 - f64::from(own.dot(&other)),
-            };
-            sums[groups[j] as usize] += distance;
-        }
-        let mine = groups[i] as usize;
+    let sums = match metric {
+        Metric::Euclidean => euclidean_sums(x, groups, &sizes),
+        Metric::Cosine => cosine_sums(x, groups, &sizes),
+    };
+    let width = |(mine, sums): (&u32, &[f64])| {
+        let mine = *mine as usize;
         if sizes[mine] < 2 {
             return 0.0;
         }
@@ -40,7 +38,50 @@ pub fn silhouette_samples(x: ArrayView2<'_, f32>, groups: &[u32], metric: Metric
         let b = others.map(|g| sums[g] / sizes[g] as f64).fold(f64::INFINITY, f64::min);
         (b - a) / a.max(b).max(f64::MIN_POSITIVE)
     };
-    Ok((0..groups.len()).into_par_iter().map(width).collect())
+    Ok(groups.iter().zip(sums.chunks_exact(n_groups)).map(width).collect())
+}
+
+/// For each cell, the sum of its distances to the cells of each group, [n_cells, n_groups].
+fn euclidean_sums(x: ArrayView2<'_, f32>, groups: &[u32], sizes: &[usize]) -> Vec<f64> {
+    // Centred, because the expanded square loses digits far from the origin; one group after the other, so that each is a run of columns.
+    let mean = x.mean_axis(Axis(0)).unwrap_or_default();
+    let queries = (&x - &mean).as_standard_layout().into_owned();
+    let mut order: Vec<usize> = (0..groups.len()).collect();
+    order.sort_by_key(|i| groups[*i]);
+    let sorted = queries.select(Axis(0), &order);
+    let norms = |x: &Array2<f32>| x.rows().into_iter().map(|r| r.dot(&r)).collect::<Vec<f32>>();
+    let (norms, own) = (norms(&sorted), norms(&queries));
+    let mut sums = vec![0f64; groups.len() * sizes.len()];
+    sums.par_chunks_mut(BLOCK * sizes.len()).enumerate().for_each(|(block, sums)| {
+        let n = sums.len() / sizes.len();
+        let products = products(&sorted, &queries, block * BLOCK, n);
+        for (i, (sums, products)) in sums.chunks_exact_mut(sizes.len()).zip(products.chunks_exact(norms.len())).enumerate() {
+            let mut from = 0;
+            for (sum, size) in sums.iter_mut().zip(sizes) {
+                let run = from..from + size;
+                *sum = sum_of_distances(&products[run.clone()], &norms[run], own[block * BLOCK + i]);
+                from += size;
+            }
+        }
+    });
+    sums
+}
+
+/// The sum of 1 - cos over a group is its size less the product with the sum of its unit vectors.
+fn cosine_sums(x: ArrayView2<'_, f32>, groups: &[u32], sizes: &[usize]) -> Vec<f64> {
+    let x = unit_rows(x);
+    let mut totals = Array2::<f64>::zeros((sizes.len(), x.ncols()));
+    x.rows().into_iter().zip(groups).for_each(|(row, group)| {
+        let mut total = totals.row_mut(*group as usize);
+        total += &row;
+    });
+    let mut sums = vec![0f64; groups.len() * sizes.len()];
+    sums.par_chunks_mut(sizes.len()).enumerate().for_each(|(i, sums)| {
+        for (g, sum) in sums.iter_mut().enumerate() {
+            *sum = (sizes[g] as f64 - x.row(i).dot(&totals.row(g))).max(0.0);
+        }
+    });
+    sums
 }
 
 /// How far labels lie apart, 0 to 1: (mean width + 1) / 2.
@@ -69,7 +110,7 @@ pub fn batch_silhouette(x: ArrayView2<'_, f32>, labels: &[u32], batches: &[u32],
         if levels.len() < 2 || levels.len() == cells.len() {
             continue;
         }
-        let part = x.select(ndarray::Axis(0), &cells);
+        let part = x.select(Axis(0), &cells);
         let widths = silhouette_samples(part.view(), &codes, metric)?;
         scores.push(widths.iter().map(|w| 1.0 - w.abs()).sum::<f64>() / widths.len() as f64);
     }
@@ -79,13 +120,11 @@ pub fn batch_silhouette(x: ArrayView2<'_, f32>, labels: &[u32], batches: &[u32],
     Ok(scores.iter().sum::<f64>() / scores.len() as f64)
 }
 
-fn unit_rows(x: ArrayView2<'_, f32>, metric: Metric) -> Array2<f32> {
-    let mut x = x.as_standard_layout().into_owned();
-    if metric == Metric::Cosine {
-        for mut row in x.rows_mut() {
-            let length = row.dot(&row).sqrt().max(f32::MIN_POSITIVE);
-            row.mapv_inplace(|v| v / length);
-        }
+fn unit_rows(x: ArrayView2<'_, f32>) -> Array2<f64> {
+    let mut x = x.mapv(f64::from);
+    for mut row in x.rows_mut() {
+        let length = row.dot(&row).sqrt().max(f64::MIN_POSITIVE);
+        row.mapv_inplace(|v| v / length);
     }
     x
 }
@@ -99,9 +138,35 @@ mod tests {
         let x = ndarray::arr2(&[[0.0f32], [1.0], [4.0], [6.0], [20.0]]);
         let widths = silhouette_samples(x.view(), &[0, 0, 1, 1, 2], Metric::Euclidean).unwrap();
         // Cell 0: a = 1, b = (4 + 6) / 2 = 5. Cell 2: a = 2, b = (4 + 3) / 2. The last is alone.
-        assert!((widths[0] - 4.0 / 5.0).abs() < 1e-12);
-        assert!((widths[2] - (3.5 - 2.0) / 3.5).abs() < 1e-12);
+        assert!((widths[0] - 4.0 / 5.0).abs() < 1e-6);
+        assert!((widths[2] - (3.5 - 2.0) / 3.5).abs() < 1e-6);
         assert_eq!(widths[4], 0.0);
+    }
+
+    #[test]
+    fn widths_equal_loops_for_both_distances_far_from_the_origin() {
+        let mut stream = crate::rng::Rng::new(9).stream("points", 0, 0);
+        let x = Array2::from_shape_fn((150, 7), |_| 40.0 + stream.normal() as f32);
+        let groups: Vec<u32> = (0..150).map(|i| [0, 2, 2, 5][i % 4]).collect();
+        for metric in [Metric::Euclidean, Metric::Cosine] {
+            let distance = |i: usize, j: usize| {
+                let (a, b) = (x.row(i).mapv(f64::from), x.row(j).mapv(f64::from));
+                match metric {
+                    Metric::Euclidean => (&a - &b).mapv(|v| v * v).sum().sqrt(),
+                    Metric::Cosine => 1.0 - a.dot(&b) / (a.dot(&a) * b.dot(&b)).sqrt(),
+                }
+            };
+            let mean = |i: usize, group: u32| {
+                let others: Vec<f64> = (0..150).filter(|j| *j != i && groups[*j] == group).map(|j| distance(i, j)).collect();
+                others.iter().sum::<f64>() / others.len() as f64
+            };
+            let widths = silhouette_samples(x.view(), &groups, metric).unwrap();
+            for i in 0..150 {
+                let a = mean(i, groups[i]);
+                let b = [0, 2, 5].into_iter().filter(|g| *g != groups[i]).map(|g| mean(i, g)).fold(f64::INFINITY, f64::min);
+                assert!((widths[i] - (b - a) / a.max(b)).abs() < 1e-4, "{metric:?} {i}");
+            }
+        }
     }
 
     #[test]

@@ -37,10 +37,11 @@ pub(super) fn search(reference: ArrayView2<'_, f32>, query: ArrayView2<'_, f32>,
     Neighbors { k, indices, distances }
 }
 
-/// Scalar products of `n` queries with all references, [n, n_reference].
-fn products(reference: &Array2<f32>, query: &Array2<f32>, first: usize, n: usize) -> Vec<f32> {
+/// Scalar products of `n` queries from `first` on with all references, [n, n_reference]. Both arrays in standard layout.
+pub(crate) fn products(reference: &Array2<f32>, query: &Array2<f32>, first: usize, n: usize) -> Vec<f32> {
     let (n_reference, d) = reference.dim();
     let mut out = vec![0f32; n * n_reference];
+    assert!(reference.is_standard_layout() && query.is_standard_layout() && query.ncols() == d);
     let queries = query.slice(ndarray::s![first..first + n, ..]);
     // SAFETY: `out` holds n x n_reference values; both arrays are in standard layout with d values per row.
     unsafe {

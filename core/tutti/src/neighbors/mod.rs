@@ -7,6 +7,7 @@ mod tree;
 use ndarray::{Array2, ArrayView2};
 use serde::{Deserialize, Serialize};
 
+pub(crate) use exact::products;
 pub use tree::within_radius;
 
 use crate::error::{Error, Result};

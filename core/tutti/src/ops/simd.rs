@@ -269,6 +269,26 @@ per_isa! {
 }
 
 per_isa! {
+    /// Sum of `sqrt(own + norms[i] - 2 products[i])`: distances from their scalar products, roundings below zero taken as zero.
+    pub(crate) fn sum_of_distances(products: &[f32], norms: &[f32], own: f32) -> f64 {
+        let mut sum = 0.0;
+        // Short runs in single precision, their sums in double.
+        for (products, norms) in products.chunks(512).zip(norms.chunks(512)) {
+            let mut parts = [0.0f32; 16];
+            let whole = products.len() / 16 * 16;
+            for (p, n) in products[..whole].chunks_exact(16).zip(norms[..whole].chunks_exact(16)) {
+                for i in 0..16 {
+                    parts[i] += (own + n[i] - 2.0 * p[i]).max(0.0).sqrt();
+                }
+            }
+            let rest: f32 = products[whole..].iter().zip(&norms[whole..]).map(|(p, n)| (own + n - 2.0 * p).max(0.0).sqrt()).sum();
+            sum += f64::from(parts.iter().sum::<f32>() + rest);
+        }
+        sum
+    }
+}
+
+per_isa! {
     /// Scalar product, in the order of [`sum`].
     pub(crate) fn dot(x: &[f32], y: &[f32]) -> f32 {
         let mut parts = [0.0f32; 16];
