@@ -1,10 +1,11 @@
 //! Tests that need several crates.
 
 mod layering;
+mod metrics;
 mod preprocess;
 mod readers;
 mod round_trip;
-mod scib;
+
 mod systems;
 
 use std::path::PathBuf;

@@ -1,6 +1,7 @@
 //! How good an embedding is, one metric per file.
 
 mod ari_nmi;
+mod geometry;
 mod graph_connectivity;
 mod isolated_labels;
 mod lisi;
@@ -11,6 +12,7 @@ mod scib;
 mod silhouette;
 
 pub use ari_nmi::{adjusted_rand_index, normalized_mutual_information};
+pub use geometry::{Correlation, distance_correlation, trustworthiness};
 pub use graph_connectivity::graph_connectivity;
 pub use isolated_labels::isolated_labels;
 pub use lisi::{clisi, ilisi, lisi};

@@ -1,9 +1,10 @@
-//! The scIB suite against scib-metrics on real data; `data/expected_scib.py` made the numbers.
+//! The scIB suite against scib-metrics, and geometry against scikit-learn and scipy; the scripts in `data` made the numbers.
 
 use ndarray::Array2;
 use serde_json::Value;
 use tutti::data::Categorical;
-use tutti::metrics::{ScibConfig, ScibInput, scib};
+use tutti::metrics::{Correlation, ScibConfig, ScibInput, distance_correlation, scib, trustworthiness};
+use tutti::neighbors::Metric;
 use tutti_io::{ReadOptions, read};
 
 #[test]
@@ -25,6 +26,29 @@ fn scores_agree_with_scib_metrics() {
         for (name, theirs) in case["scores"].as_object().unwrap() {
             let (ours, theirs) = (ours[name].as_f64().unwrap(), theirs.as_f64().unwrap());
             assert!((ours - theirs).abs() < 1e-3, "{} {name}: {ours} and {theirs}", case["name"]);
+        }
+    }
+}
+
+#[test]
+fn geometry_agrees_with_scikit_learn_and_scipy() {
+    let json = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+    let expected = json(include_str!("data/expected_geometry.json"));
+    let scores = json(include_str!("data/expected_scib.json"));
+    let rows = &scores["pca"];
+    let x = Array2::from_shape_fn((600, 10), |(i, j)| rows[i][j].as_f64().unwrap() as f32);
+    let z = x.slice(ndarray::s![.., ..2]);
+    for case in expected.as_array().unwrap() {
+        let metric = if case["metric"] == "cosine" { Metric::Cosine } else { Metric::Euclidean };
+        let trusted = trustworthiness(x.view(), z, &[10, 50, 100], metric).unwrap();
+        for (k, ours) in ["10", "50", "100"].iter().zip(trusted) {
+            let theirs = case["trustworthiness"][k].as_f64().unwrap();
+            assert!((ours - theirs).abs() < 1e-5, "{metric:?} {k}: {ours} and {theirs}");
+        }
+        for (name, correlation) in [("pearson", Correlation::Pearson), ("spearman", Correlation::Spearman)] {
+            let ours = distance_correlation(x.view(), z, metric, correlation, 0).unwrap();
+            let theirs = case[name].as_f64().unwrap();
+            assert!((ours - theirs).abs() < 1e-6, "{metric:?} {name}: {ours} and {theirs}");
         }
     }
 }
