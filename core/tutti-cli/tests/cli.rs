@@ -233,6 +233,12 @@ fn embeddings_of_any_origin_are_scored_and_ranked() {
     let human = ok(&score(&both));
     assert!(human.contains("graph connectivity") && human.contains("total (0.6, 0.4)"), "{human}");
 
+    assert!(!human.contains("trustworthiness"));
+    let with_truth: serde_json::Value = serde_json::from_str(&ok(&score(&["--truth", "X_concord", "--json"]))).unwrap();
+    assert!(with_truth["X_concord"]["trustworthiness"] == 1.0, "an embedding is true to itself");
+    assert!(with_truth["X_concord"]["distance_correlation"].as_f64().unwrap() > 0.999_999);
+    assert!(error(&score(&["--truth", "no_noise"])).contains("there is no layer `no_noise`"));
+
     assert!(error(&score(&["--embedding", "X_umap"])).contains("neither in obsm (X_concord) nor a file"));
     std::fs::write(other, "cell,d1\ncell_1,3\n").unwrap();
     assert!(error(&score(&["--embedding", other])).contains("lacks 299 of 300 cells"));

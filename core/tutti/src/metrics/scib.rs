@@ -8,7 +8,7 @@ use super::{
 };
 use crate::data::Categorical;
 use crate::error::{Error, Result};
-use crate::neighbors::{Metric, NeighborConfig, Neighbors, nearest_self};
+use crate::neighbors::{Metric, NeighborConfig, nearest_self};
 
 /// Settings of [`scib`].
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -107,11 +107,9 @@ pub fn scib(input: &ScibInput<'_>, config: &ScibConfig) -> Result<ScibScores> {
     let codes = |column: &Categorical| cells.iter().filter_map(|i| column.codes()[*i]).collect::<Vec<u32>>();
     let (labels, batches) = (codes(input.label), codes(input.batch));
     let clusters: Option<Vec<u32>> = input.clusters.map(|c| cells.iter().map(|i| c[*i]).collect());
-    let graph = |k: usize| -> Result<Neighbors> {
-        let n_neighbors = k.min(cells.len());
-        nearest_self(x.view(), &NeighborConfig { n_neighbors, metric: config.metric, ..Default::default() })
-    };
-    let wide = graph(config.n_neighbors)?;
+    let n_neighbors = config.n_neighbors.max(config.n_neighbors_graph).min(cells.len());
+    let all = nearest_self(x.view(), &NeighborConfig { n_neighbors, metric: config.metric, ..Default::default() })?;
+    let wide = all.first(config.n_neighbors);
     let against = |f: fn(&[u32], &[u32]) -> Result<f64>| clusters.as_ref().map(|c| f(&labels, c)).transpose();
     let many = |codes: &[u32]| codes.iter().any(|c| *c != codes[0]);
     let of = |there: bool, f: &dyn Fn() -> Result<f64>| if there { f().map(Some) } else { Ok(None) };
@@ -124,7 +122,7 @@ pub fn scib(input: &ScibInput<'_>, config: &ScibConfig) -> Result<ScibScores> {
         // Labels that all lie in a single batch leave nothing to score.
         batch_silhouette: batch_silhouette(x.view(), &labels, &batches, config.metric).ok(),
         ilisi: of(many(&batches), &|| ilisi(&wide, &batches, None))?,
-        graph_connectivity: Some(graph_connectivity(&graph(config.n_neighbors_graph)?, &labels)?),
+        graph_connectivity: Some(graph_connectivity(&all.first(config.n_neighbors_graph), &labels)?),
         pcr_comparison: match input.before.filter(|_| many(&batches)) {
             Some(before) => Some(pcr_comparison(before.select(Axis(0), &cells).view(), x.view(), &batches)?),
             None => None,

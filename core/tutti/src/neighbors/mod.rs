@@ -75,6 +75,15 @@ impl Neighbors {
         self.k
     }
 
+    /// The first `k` neighbours of every query; all of them where there are no more.
+    pub fn first(&self, k: usize) -> Self {
+        let k = k.min(self.k);
+        let n = self.n_queries();
+        let indices = (0..n).flat_map(|i| self.row(i).0[..k].iter().copied()).collect();
+        let distances = (0..n).flat_map(|i| self.row(i).1[..k].iter().copied()).collect();
+        Self { k, indices, distances }
+    }
+
     /// Row numbers and distances of the neighbours of query `i`.
     pub fn row(&self, i: usize) -> (&[u32], &[f32]) {
         let range = i * self.k..(i + 1) * self.k;
