@@ -45,7 +45,9 @@ fn geometry_agrees_with_scikit_learn_and_scipy() {
             let theirs = case["trustworthiness"][k].as_f64().unwrap();
             assert!((ours - theirs).abs() < 1e-5, "{metric:?} {k}: {ours} and {theirs}");
         }
-        for (name, correlation) in [("pearson", Correlation::Pearson), ("spearman", Correlation::Spearman)] {
+        for (name, correlation) in
+            [("pearson", Correlation::Pearson), ("spearman", Correlation::Spearman), ("kendall", Correlation::Kendall)]
+        {
             let ours = distance_correlation(x.view(), z, metric, correlation, 0).unwrap();
             let theirs = case[name].as_f64().unwrap();
             assert!((ours - theirs).abs() < 1e-6, "{metric:?} {name}: {ours} and {theirs}");

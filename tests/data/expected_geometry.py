@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from scipy.spatial.distance import pdist
-from scipy.stats import pearsonr, spearmanr
+from scipy.stats import kendalltau, pearsonr, spearmanr
 from sklearn.manifold import trustworthiness
 
 HERE = Path(__file__).resolve().parent
@@ -26,6 +26,7 @@ for metric in ["euclidean", "cosine"]:
             "trustworthiness": {k: float(trustworthiness(unit(x), unit(z), n_neighbors=k)) for k in [10, 50, 100]},
             "pearson": float(pearsonr(a, b)[0]),
             "spearman": float(spearmanr(a, b)[0]),
+            "kendall": float(kendalltau(a, b)[0]),
         }
     )
 (HERE / "expected_geometry.json").write_text(json.dumps(out) + "\n")

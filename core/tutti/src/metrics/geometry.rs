@@ -56,6 +56,8 @@ pub enum Correlation {
     Pearson,
     /// Of the ranks, ties at their mean rank.
     Spearman,
+    /// Of the orders of pairs, tau-b.
+    Kendall,
 }
 
 /// Pairs above which distances are compared on a random sample.
@@ -95,6 +97,7 @@ pub fn distance_correlation(
     let found = match correlation {
         Correlation::Pearson => pearson(&a, &b),
         Correlation::Spearman => pearson(&ranks(&a), &ranks(&b)),
+        Correlation::Kendall => kendall(&a, &b),
     };
     found.ok_or_else(|| Error::data("all distances of one space are equal", "give an embedding that tells cells apart"))
 }
@@ -147,6 +150,48 @@ fn pearson(a: &[f64], b: &[f64]) -> Option<f64> {
     (aa > 0.0 && bb > 0.0).then(|| ab / (aa * bb).sqrt())
 }
 
+/// tau-b by counting the swaps that sort `b` once `a` is sorted (Knight 1966); `None` where one side does not vary.
+fn kendall(a: &[f64], b: &[f64]) -> Option<f64> {
+    let mut order: Vec<usize> = (0..a.len()).collect();
+    order.sort_unstable_by(|i, j| a[*i].total_cmp(&a[*j]).then(b[*i].total_cmp(&b[*j])));
+    let tied = |x: &dyn Fn(usize, usize) -> bool, order: &[usize]| {
+        let runs = order.chunk_by(|i, j| x(*i, *j)).map(<[usize]>::len);
+        runs.map(|n| n as f64 * (n as f64 - 1.0) / 2.0).sum::<f64>()
+    };
+    let in_a = tied(&|i, j| a[i] == a[j], &order);
+    let in_both = tied(&|i, j| a[i] == a[j] && b[i] == b[j], &order);
+    let mut sorted: Vec<f64> = order.iter().map(|i| b[*i]).collect();
+    let swaps = merge_sort(&mut sorted);
+    order.sort_unstable_by(|i, j| b[*i].total_cmp(&b[*j]));
+    let in_b = tied(&|i, j| b[i] == b[j], &order);
+    let pairs = a.len() as f64 * (a.len() as f64 - 1.0) / 2.0;
+    let (untied_a, untied_b) = (pairs - in_a, pairs - in_b);
+    (untied_a > 0.0 && untied_b > 0.0).then(|| (pairs - in_a - in_b + in_both - 2.0 * swaps) / (untied_a * untied_b).sqrt())
+}
+
+/// Sorts and returns the number of pairs that stood in the wrong order.
+fn merge_sort(x: &mut [f64]) -> f64 {
+    if x.len() < 2 {
+        return 0.0;
+    }
+    let (low, high) = x.split_at_mut(x.len() / 2);
+    let mut swaps = merge_sort(low) + merge_sort(high);
+    let mut merged = Vec::with_capacity(low.len() + high.len());
+    let (mut i, mut j) = (0, 0);
+    while i < low.len() || j < high.len() {
+        if j == high.len() || (i < low.len() && low[i] <= high[j]) {
+            merged.push(low[i]);
+            i += 1;
+        } else {
+            swaps += (low.len() - i) as f64;
+            merged.push(high[j]);
+            j += 1;
+        }
+    }
+    x.copy_from_slice(&merged);
+    swaps
+}
+
 /// Ranks from 1, ties at their mean.
 fn ranks(x: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..x.len()).collect();
@@ -172,7 +217,7 @@ mod tests {
         let x = Array2::from_shape_fn((60, 3), |_| stream.normal() as f32);
         let doubled = x.mapv(|v| 2.0 * v);
         assert_eq!(trustworthiness(x.view(), doubled.view(), &[5, 10], Metric::Euclidean).unwrap(), [1.0, 1.0]);
-        for correlation in [Correlation::Pearson, Correlation::Spearman] {
+        for correlation in [Correlation::Pearson, Correlation::Spearman, Correlation::Kendall] {
             let found = distance_correlation(x.view(), doubled.view(), Metric::Euclidean, correlation, 0).unwrap();
             assert!((found - 1.0).abs() < 1e-9);
         }
@@ -192,5 +237,8 @@ mod tests {
         let found = trustworthiness(original.view(), embedding.view(), &[1], Metric::Euclidean).unwrap()[0];
         assert!((found - expected).abs() < 1e-12, "{found} {expected}");
         assert_eq!(ranks(&[3.0, 1.0, 3.0, 2.0]), [3.5, 1.0, 3.5, 2.0]);
+        // Pairs: 12 tied in b, 13 and 23 in order, 14 and 24 and 34 not: (2 - 3) / sqrt(6 * 5).
+        let tau = kendall(&[1.0, 2.0, 3.0, 4.0], &[2.0, 2.0, 5.0, 1.0]).unwrap();
+        assert!((tau + 1.0 / 30f64.sqrt()).abs() < 1e-12, "{tau}");
     }
 }
