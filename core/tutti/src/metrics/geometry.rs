@@ -3,6 +3,7 @@
 use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
 
+use super::check_cells;
 use crate::error::{Error, Result};
 use crate::neighbors::{Metric, NeighborConfig, nearest_self};
 use crate::rng::Rng;
@@ -20,7 +21,8 @@ pub fn trustworthiness(
     n_neighbors: &[usize],
     metric: Metric,
 ) -> Result<Vec<f64>> {
-    let n = same_cells(original, embedding)?;
+    let n = original.nrows();
+    check_cells(n, &[("an embedding", embedding.nrows())])?;
     let Some(most) = n_neighbors.iter().max().copied() else { return Ok(Vec::new()) };
     if n_neighbors.contains(&0) || 2 * most >= n {
         let problem = format!("must be at least 1 and below half of the {n} cells (got {n_neighbors:?})");
@@ -74,7 +76,8 @@ pub fn distance_correlation(
     correlation: Correlation,
     seed: u64,
 ) -> Result<f64> {
-    let n = same_cells(a, b)?;
+    let n = a.nrows();
+    check_cells(n, &[("the second space", b.nrows())])?;
     if n < 3 {
         return Err(Error::data(format!("{n} cells have no distances to compare"), "give at least 3"));
     }
@@ -100,13 +103,6 @@ pub fn distance_correlation(
         Correlation::Kendall => kendall(&a, &b),
     };
     found.ok_or_else(|| Error::data("all distances of one space are equal", "give an embedding that tells cells apart"))
-}
-
-fn same_cells(a: ArrayView2<'_, f32>, b: ArrayView2<'_, f32>) -> Result<usize> {
-    if a.nrows() == b.nrows() {
-        return Ok(a.nrows());
-    }
-    Err(Error::data(format!("{} and {} cells", a.nrows(), b.nrows()), "give the same cells in both spaces"))
 }
 
 /// Distances between rows.

@@ -1,17 +1,15 @@
 //! Whether the cells of a label hang together in the neighbour graph (Luecken et al. 2022).
 
-use crate::error::{Error, Result};
+use super::check_cells;
+use crate::error::Result;
 use crate::neighbors::Neighbors;
 
 /// Mean over labels of the share of its cells in the largest strongly connected part of the graph among them, 0 to 1.
 ///
 /// # Errors
-/// [`Error::Data`] where graph and labels have unequal numbers of cells.
+/// [`Error::Data`](crate::Error::Data) where graph and labels have unequal numbers of cells.
 pub fn graph_connectivity(neighbors: &Neighbors, labels: &[u32]) -> Result<f64> {
-    if neighbors.n_queries() != labels.len() {
-        let problem = format!("{} neighbourhoods for {} cells", neighbors.n_queries(), labels.len());
-        return Err(Error::data(problem, "build the graph over the same cells"));
-    }
+    check_cells(neighbors.n_queries(), &[("labels", labels.len())])?;
     let edges = |i: usize| {
         neighbors.row(i).0.iter().map(|j| *j as usize).filter(move |j| *j != i && labels[*j] == labels[i]).collect::<Vec<usize>>()
     };

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use ndarray::ArrayView2;
 
-use super::silhouette_samples;
+use super::{check_cells, silhouette_samples};
 use crate::error::Result;
 use crate::neighbors::Metric;
 
@@ -12,8 +12,9 @@ use crate::neighbors::Metric;
 /// batches.
 ///
 /// # Errors
-/// As [`silhouette_samples`].
+/// As [`silhouette_samples`]; unequal numbers of cells.
 pub fn isolated_labels(x: ArrayView2<'_, f32>, labels: &[u32], batches: &[u32], metric: Metric) -> Result<f64> {
+    check_cells(x.nrows(), &[("batches", batches.len())])?;
     let widths = silhouette_samples(x, labels, metric)?;
     let n_labels = labels.iter().max().map_or(0, |l| *l as usize + 1);
     let mut batches_of = vec![BTreeSet::new(); n_labels];

@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 
+use super::check_cells;
 use crate::error::{Error, Result};
 use crate::neighbors::Neighbors;
 
@@ -15,10 +16,7 @@ const TOLERANCE: f64 = 1e-5;
 /// # Errors
 /// [`Error::Data`] where graph and groups have unequal numbers of cells.
 pub fn lisi(neighbors: &Neighbors, codes: &[u32], perplexity: Option<f64>) -> Result<Vec<f64>> {
-    if neighbors.n_queries() != codes.len() {
-        let problem = format!("{} neighbourhoods for {} cells", neighbors.n_queries(), codes.len());
-        return Err(Error::data(problem, "build the graph over the same cells"));
-    }
+    check_cells(neighbors.n_queries(), &[("groups", codes.len())])?;
     let n_groups = codes.iter().max().map_or(0, |c| *c as usize + 1);
     let target = perplexity.unwrap_or((neighbors.k() / 3) as f64).ln();
     let one = |i: usize| {

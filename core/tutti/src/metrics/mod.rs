@@ -21,3 +21,13 @@ pub use pcr::{explained_by_groups, pcr_comparison};
 pub use report::{ScoreConfig, Scores, score};
 pub use scib::{ScibConfig, ScibInput, ScibScores, scib};
 pub use silhouette::{batch_silhouette, label_silhouette, silhouette_samples};
+
+use crate::error::{Error, Result};
+
+/// Refuses parts of one score that are not over the same cells.
+fn check_cells(n_cells: usize, parts: &[(&str, usize)]) -> Result<()> {
+    match parts.iter().find(|(_, n)| *n != n_cells) {
+        Some((name, n)) => Err(Error::data(format!("{name} of {n} cells for {n_cells} cells"), "give all for the same cells")),
+        None => Ok(()),
+    }
+}

@@ -1,13 +1,15 @@
 //! Who lives next to whom.
 
+use super::check_cells;
 use crate::error::Result;
 use crate::neighbors::Neighbors;
 
 /// Mean share of the neighbours that have the cell's own code, itself left out; 0 to 1.
 ///
 /// # Errors
-/// Never; kept as a result like the other metrics.
+/// [`Error::Data`](crate::Error::Data) for unequal numbers of cells.
 pub fn knn_purity(neighbors: &Neighbors, codes: &[u32]) -> Result<f64> {
+    check_cells(neighbors.n_queries(), &[("codes", codes.len())])?;
     Ok(mean(codes.len(), |i| share_same(neighbors, codes, i, |_| true)))
 }
 
@@ -17,8 +19,10 @@ pub fn knn_purity(neighbors: &Neighbors, codes: &[u32]) -> Result<f64> {
 /// batch alone counts as mixed. Cells whose label is in one batch alone are left out.
 ///
 /// # Errors
-/// Never; kept as a result like the other metrics.
+/// [`Error::Data`](crate::Error::Data) for unequal numbers of cells.
 pub fn same_batch_ratio(neighbors: &Neighbors, batches: &[u32], labels: Option<&[u32]>) -> Result<f64> {
+    let n_labels = labels.map_or(batches.len(), <[u32]>::len);
+    check_cells(neighbors.n_queries(), &[("batches", batches.len()), ("labels", n_labels)])?;
     let label = |i: usize| labels.map_or(0, |l| l[i]);
     let n_labels = (0..batches.len()).map(label).max().map_or(0, |l| l as usize + 1);
     let n_batches = batches.iter().max().map_or(0, |b| *b as usize + 1);
@@ -57,6 +61,8 @@ mod tests {
         let x = ndarray::arr2(&[[0.0f32], [1.0], [2.1], [10.0], [11.0], [12.1]]);
         let neighbors = nearest_self(x.view(), &NeighborConfig { n_neighbors: 3, ..Default::default() }).unwrap();
         assert_eq!(knn_purity(&neighbors, &[0, 0, 0, 1, 1, 1]).unwrap(), 1.0);
+        assert!(knn_purity(&neighbors, &[0; 7]).unwrap_err().to_string().contains("codes of 7 cells for 6 cells"));
+        assert!(same_batch_ratio(&neighbors, &[0; 6], Some(&[0; 5])).unwrap_err().to_string().contains("labels of 5 cells"));
         assert!((knn_purity(&neighbors, &[0, 0, 1, 1, 1, 1]).unwrap() - (0.5 + 0.5 + 0.0 + 1.0 + 1.0 + 1.0) / 6.0).abs() < 1e-12);
         // Apart: all neighbours of the same batch, where 2 of 5 others are expected.
         let apart = same_batch_ratio(&neighbors, &[0, 0, 0, 1, 1, 1], None).unwrap();

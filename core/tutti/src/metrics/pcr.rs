@@ -2,7 +2,8 @@
 
 use ndarray::{Array1, ArrayView2};
 
-use crate::error::{Error, Result};
+use super::check_cells;
+use crate::error::Result;
 
 /// Share of the variance that a grouping explains, 0 to 1.
 ///
@@ -10,12 +11,9 @@ use crate::error::{Error, Result};
 /// the total, whatever the rotation: no components are computed.
 ///
 /// # Errors
-/// [`Error::Data`] for unequal numbers of cells.
+/// [`Error::Data`](crate::Error::Data) for unequal numbers of cells.
 pub fn explained_by_groups(x: ArrayView2<'_, f32>, codes: &[u32]) -> Result<f64> {
-    if x.nrows() != codes.len() {
-        let problem = format!("{} rows for {} cells", x.nrows(), codes.len());
-        return Err(Error::data(problem, "give one group for each cell"));
-    }
+    check_cells(x.nrows(), &[("groups", codes.len())])?;
     let n_groups = codes.iter().max().map_or(0, |c| *c as usize + 1);
     let (mut sums, mut sizes) = (vec![Array1::<f64>::zeros(x.ncols()); n_groups], vec![0f64; n_groups]);
     let (mut all, mut squares) = (Array1::<f64>::zeros(x.ncols()), 0.0);

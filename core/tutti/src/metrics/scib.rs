@@ -3,7 +3,7 @@
 use ndarray::{ArrayView2, Axis};
 
 use super::{
-    adjusted_rand_index, batch_silhouette, clisi, graph_connectivity, ilisi, isolated_labels, label_silhouette,
+    adjusted_rand_index, batch_silhouette, check_cells, clisi, graph_connectivity, ilisi, isolated_labels, label_silhouette,
     normalized_mutual_information, pcr_comparison,
 };
 use crate::data::Categorical;
@@ -93,12 +93,11 @@ fn mean<const N: usize>(scores: [Option<f64>; N]) -> Option<f64> {
 /// [`Error::Data`] for unequal numbers of cells, fewer than 3 cells with label and batch, or values that are not finite.
 pub fn scib(input: &ScibInput<'_>, config: &ScibConfig) -> Result<ScibScores> {
     let n = input.embedding.nrows();
-    let lengths = [input.label.len(), input.batch.len()];
-    let others = [input.clusters.map_or(n, <[u32]>::len), input.before.map_or(n, |b| b.nrows())];
-    if lengths.iter().chain(&others).any(|l| *l != n) {
-        let problem = format!("an embedding of {n} cells, {lengths:?} labels and batches, {others:?} clusters and rows before");
-        return Err(Error::data(problem, "give all for the same cells"));
-    }
+    let clusters = input.clusters.map_or(n, <[u32]>::len);
+    let before = input.before.map_or(n, |b| b.nrows());
+    let parts =
+        [("labels", input.label.len()), ("batches", input.batch.len()), ("clusters", clusters), ("an embedding before", before)];
+    check_cells(n, &parts)?;
     let cells: Vec<usize> = (0..n).filter(|i| input.label.codes()[*i].is_some() && input.batch.codes()[*i].is_some()).collect();
     if cells.len() < 3 {
         return Err(Error::data(format!("{} cells have a label and a batch", cells.len()), "choose other columns"));

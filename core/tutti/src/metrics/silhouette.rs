@@ -3,6 +3,7 @@
 use ndarray::{Array2, ArrayView2, Axis};
 use rayon::prelude::*;
 
+use super::check_cells;
 use crate::error::{Error, Result};
 use crate::neighbors::{Metric, products};
 use crate::ops::sum_of_distances;
@@ -16,8 +17,9 @@ const BLOCK: usize = 64;
 /// products in single precision (widths to about 1e-5); cosine: time n * n_groups * d. Memory: n * 64 * 4 bytes per thread.
 ///
 /// # Errors
-/// [`Error::Data`] for fewer than two groups.
+/// [`Error::Data`] for fewer than two groups or unequal numbers of cells.
 pub fn silhouette_samples(x: ArrayView2<'_, f32>, groups: &[u32], metric: Metric) -> Result<Vec<f64>> {
+    check_cells(x.nrows(), &[("groups", groups.len())])?;
     let n_groups = groups.iter().max().map_or(0, |g| *g as usize + 1);
     let mut sizes = vec![0usize; n_groups];
     groups.iter().for_each(|g| sizes[*g as usize] += 1);
@@ -97,8 +99,9 @@ pub fn label_silhouette(x: ArrayView2<'_, f32>, labels: &[u32], metric: Metric) 
 /// batch, or in which every cell is a batch of its own, are left out.
 ///
 /// # Errors
-/// [`Error::Data`] where no label has two batches.
+/// [`Error::Data`] where no label has two batches, or for unequal numbers of cells.
 pub fn batch_silhouette(x: ArrayView2<'_, f32>, labels: &[u32], batches: &[u32], metric: Metric) -> Result<f64> {
+    check_cells(x.nrows(), &[("labels", labels.len()), ("batches", batches.len())])?;
     let n_labels = labels.iter().max().map_or(0, |l| *l + 1);
     let mut scores = Vec::new();
     for label in 0..n_labels {
@@ -141,6 +144,7 @@ mod tests {
         assert!((widths[0] - 4.0 / 5.0).abs() < 1e-6);
         assert!((widths[2] - (3.5 - 2.0) / 3.5).abs() < 1e-6);
         assert_eq!(widths[4], 0.0);
+        assert!(silhouette_samples(x.view(), &[0, 1], Metric::Euclidean).is_err());
     }
 
     #[test]
