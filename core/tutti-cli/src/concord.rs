@@ -17,7 +17,7 @@ use crate::Result;
 use crate::error::CliError;
 use crate::input::{InputArguments, prepare};
 use crate::progress::Reporter;
-use crate::settings::Settings;
+use crate::settings::{RunArguments, Settings};
 use crate::summary::Summary;
 
 /// Arguments of `tutti concord`.
@@ -56,29 +56,19 @@ pub struct Arguments {
     /// Go on from a state that `--checkpoint` wrote; the settings must be the same
     #[arg(long, value_name = "FILE")]
     pub resume: Option<PathBuf>,
-    /// Threads [default: all processors]
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub threads: usize,
-    /// `cpu` or `cuda` (where built with it)
-    #[arg(long, value_name = "NAME", default_value = "cpu")]
-    pub device: String,
-    /// Print nothing but warnings and errors
-    #[arg(long)]
-    pub quiet: bool,
-    /// Print the summary as one JSON object on standard output
-    #[arg(long)]
-    pub json: bool,
+    #[command(flatten)]
+    pub run: RunArguments,
 }
 
 /// Runs the subcommand.
 pub fn run(arguments: &Arguments, started: Instant) -> Result<()> {
     let config = arguments.settings.resolve()?;
     check_output(&arguments.input, &arguments.output)?;
-    let device = device(&arguments.device)?;
-    let mut reporter = Reporter::new(arguments.quiet);
+    let device = device(&arguments.run.device)?;
+    let mut reporter = Reporter::new(arguments.run.quiet);
     let data = arguments.source.read(&arguments.input)?;
     let columns = columns(arguments, &config, &data)?;
-    let threads = Threads::new(arguments.threads)?;
+    let threads = Threads::new(arguments.run.threads)?;
     let n_threads = threads.n_threads();
     let used = used_columns(&columns, &config);
     let (cells, prepared) = threads.run(|| prepare(&data, &used, columns.batch.as_deref(), arguments.hvg))?;
@@ -97,7 +87,7 @@ pub fn run(arguments: &Arguments, started: Instant) -> Result<()> {
 
     let (train_seconds, cells_per_second) = trainer.speed();
     let seconds_to_first_step = trainer.first_step_at().map_or(f64::NAN, |at| at.duration_since(started).as_secs_f64());
-    let (model, history, embedding, classes) = finish(trainer, &cells, arguments.threads)?;
+    let (model, history, embedding, classes) = finish(trainer, &cells, arguments.run.threads)?;
     if let Some(path) = &arguments.save_model {
         model.save(path, prepared.preprocessing, &history)?;
     }
@@ -115,7 +105,7 @@ pub fn run(arguments: &Arguments, started: Instant) -> Result<()> {
         epochs: history.epochs.len(),
         history,
         threads: n_threads,
-        device: arguments.device.clone(),
+        device: arguments.run.device.clone(),
         train_seconds,
         cells_per_second,
         seconds_to_first_step,
@@ -278,12 +268,12 @@ pub fn write_embedding(
 }
 
 fn report(arguments: &Arguments, summary: &Summary) {
-    if arguments.json {
+    if arguments.run.json {
         match serde_json::to_string(summary) {
             Ok(text) => say!("{text}"),
             Err(e) => eprintln!("warning: the summary could not be printed: {e}"),
         }
-    } else if !arguments.quiet {
+    } else if !arguments.run.quiet {
         say!("{}", summary.text());
     }
 }

@@ -13,6 +13,7 @@ use crate::Result;
 use crate::concord::{check_output, class_columns, device, write_embedding};
 use crate::input::{InputArguments, checked_values, normalised};
 use crate::progress::Reporter;
+use crate::settings::RunArguments;
 
 /// Arguments of `tutti predict`.
 #[derive(Debug, clap::Args)]
@@ -38,25 +39,15 @@ pub struct Arguments {
     pub decoded: Option<PathBuf>,
     #[command(flatten)]
     pub source: InputArguments,
-    /// Threads [default: all processors]
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub threads: usize,
-    /// `cpu` or `cuda` (where built with it)
-    #[arg(long, value_name = "NAME", default_value = "cpu")]
-    pub device: String,
-    /// Print nothing but warnings and errors
-    #[arg(long)]
-    pub quiet: bool,
-    /// Print the summary as one JSON object on standard output
-    #[arg(long)]
-    pub json: bool,
+    #[command(flatten)]
+    pub run: RunArguments,
 }
 
 /// Runs the subcommand.
 pub fn run(arguments: &Arguments) -> Result<()> {
     check_output(&arguments.input, &arguments.output)?;
-    let mut reporter = Reporter::new(arguments.quiet);
-    let (model, preprocessing, _) = Concord::load(&arguments.model, &device(&arguments.device)?)?;
+    let mut reporter = Reporter::new(arguments.run.quiet);
+    let (model, preprocessing, _) = Concord::load(&arguments.model, &device(&arguments.run.device)?)?;
     let data = arguments.source.read(&arguments.input)?;
     let cells = data.cells(&[])?;
     let values = checked_values(cells.source(), &data)?;
@@ -74,7 +65,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         ));
     }
     let source = GeneSubset::new(normalised(cells.shared_source(), applied)?, &alignment.columns);
-    let embedding = Threads::new(arguments.threads)?.run(|| model.embed(&source))?;
+    let embedding = Threads::new(arguments.run.threads)?.run(|| model.embed(&source))?;
     let classes = class_columns(&model, &embedding)?;
     let summary = serde_json::json!({
         "tutti_version": env!("CARGO_PKG_VERSION"),
@@ -94,7 +85,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         let decoded = tutti::data::Csr::from_dense(decoded.view())?;
         tutti_io::write_expression(path, data.cell_names(), model.genes(), data.obs(), &decoded, &Additions::default())?;
     }
-    if arguments.json {
+    if arguments.run.json {
         say!("{summary}");
     } else {
         reporter.say(&format!("{} cells embedded into {}", cells.n_cells(), arguments.output.display()));

@@ -122,6 +122,23 @@ fn usage(message: String) -> CliError {
     CliError::Usage(message)
 }
 
+/// Where a command runs and what it prints.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct RunArguments {
+    /// Threads [default: all processors]
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub threads: usize,
+    /// `cpu` or `cuda` (where built with it)
+    #[arg(long, value_name = "NAME", default_value = "cpu")]
+    pub device: String,
+    /// Print nothing but warnings and errors
+    #[arg(long)]
+    pub quiet: bool,
+    /// Print the summary as one JSON object on standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,7 +3,7 @@
 use ndarray::{Array2, ArrayView2, Axis};
 
 use crate::error::{Error, Result};
-use crate::neighbors::{Method, NeighborConfig, nearest};
+use crate::neighbors::lloyd;
 use crate::rng::{Rng, Stream};
 
 /// Settings of [`k_means`].
@@ -45,10 +45,16 @@ pub fn k_means(x: ArrayView2<'_, f32>, config: &KMeansConfig) -> Result<KMeans> 
         let problem = format!("must be between 1 and the number of cells, {} (got {})", x.nrows(), config.n_clusters);
         return Err(Error::argument("n_clusters", problem, "give the number of cell types expected"));
     }
+    if let Some(i) = x.rows().into_iter().position(|row| row.iter().any(|v| !v.is_finite())) {
+        return Err(Error::data(format!("row {} is not finite", i + 1), "leave the cell out or train again"));
+    }
     let rng = Rng::new(config.seed);
     let mut best: Option<KMeans> = None;
     for start in 0..config.n_init.max(1) {
-        let found = lloyd(x, plus_plus(x, config.n_clusters, &mut rng.stream("k-means++", 0, start as u64)), config.max_iter)?;
+        let centroids = plus_plus(x, config.n_clusters, &mut rng.stream("k-means++", 0, start as u64));
+        let found = lloyd(x, centroids, config.max_iter);
+        let inertia = found.distances.iter().map(|d| f64::from(*d).powi(2)).sum();
+        let found = KMeans { labels: found.labels, centroids: found.centroids, inertia };
         if best.as_ref().is_none_or(|b| found.inertia < b.inertia) {
             best = Some(found);
         }
@@ -75,31 +81,6 @@ fn plus_plus(x: ArrayView2<'_, f32>, k: usize, stream: &mut Stream) -> Array2<f3
         chosen.push(drawn.unwrap_or_else(|| stream.below(x.nrows())));
     }
     x.select(Axis(0), &chosen)
-}
-
-fn lloyd(x: ArrayView2<'_, f32>, mut centroids: Array2<f32>, max_iter: usize) -> Result<KMeans> {
-    let config = NeighborConfig { n_neighbors: 1, method: Method::Exact, ..Default::default() };
-    let mut before: Vec<u32> = Vec::new();
-    for round in 0.. {
-        let found = nearest(centroids.view(), x, &config)?;
-        let labels: Vec<u32> = (0..x.nrows()).map(|i| found.row(i).0[0]).collect();
-        if labels == before || round >= max_iter {
-            let inertia = (0..x.nrows()).map(|i| f64::from(found.row(i).1[0]).powi(2)).sum();
-            return Ok(KMeans { labels, centroids, inertia });
-        }
-        let mut sums = Array2::<f64>::zeros(centroids.raw_dim());
-        let mut sizes = vec![0f64; centroids.nrows()];
-        for (row, label) in x.rows().into_iter().zip(&labels) {
-            sums.row_mut(*label as usize).zip_mut_with(&row, |s, v| *s += f64::from(*v));
-            sizes[*label as usize] += 1.0;
-        }
-        // A cluster that lost all its cells keeps its place.
-        for (k, size) in sizes.iter().enumerate().filter(|(_, n)| **n > 0.0) {
-            centroids.row_mut(k).zip_mut_with(&sums.row(k), |c, s| *c = (s / size) as f32);
-        }
-        before = labels;
-    }
-    Err(Error::data("k-means ended without a result", "report this"))
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 use ndarray::{Array2, ArrayView2, Axis};
 use rayon::prelude::*;
 
-use super::{Neighbors, exact};
+use super::{Neighbors, exact, lloyd};
 use crate::rng::Rng;
 
 /// Share of the groups that are probed; more finds more of the true neighbours.
@@ -78,17 +78,8 @@ fn k_means(x: ArrayView2<'_, f32>, n_groups: usize, seed: u64) -> Array2<f32> {
     let mut stream = Rng::new(seed).stream("k-means", 0, 0);
     let all: Vec<usize> = (0..x.nrows()).collect();
     let sample = x.select(Axis(0), &stream.choose(&all, TRAINING * n_groups));
-    let mut centroids = sample.slice(ndarray::s![..n_groups, ..]).to_owned();
-    for _ in 0..ITERATIONS {
-        let groups = grouped(&nearest_centroid(&centroids, sample.view()), n_groups);
-        // A group that lost all its cells keeps its place.
-        for (mut centroid, group) in centroids.rows_mut().into_iter().zip(&groups).filter(|(_, g)| !g.is_empty()) {
-            let mut sum = ndarray::Array1::<f64>::zeros(x.ncols());
-            group.iter().for_each(|i| sum.zip_mut_with(&sample.row(*i as usize), |s, v| *s += f64::from(*v)));
-            centroid.assign(&sum.mapv(|s| (s / group.len() as f64) as f32));
-        }
-    }
-    centroids
+    let start = sample.slice(ndarray::s![..n_groups, ..]).to_owned();
+    lloyd(sample.view(), start, ITERATIONS).centroids
 }
 
 #[cfg(test)]

@@ -2,12 +2,14 @@
 
 mod exact;
 mod ivf;
+mod lloyd;
 mod tree;
 
 use ndarray::{Array2, ArrayView2};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use exact::products;
+pub(crate) use lloyd::lloyd;
 pub use tree::within_radius;
 
 use crate::error::{Error, Result};
