@@ -1,6 +1,7 @@
 //! k nearest neighbours, one interface over exact, tree and approximate search.
 
 mod exact;
+mod graph;
 mod ivf;
 mod lloyd;
 mod tree;
@@ -9,6 +10,7 @@ use ndarray::{Array2, ArrayView2};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use exact::products;
+pub use graph::Graph;
 pub(crate) use lloyd::lloyd;
 pub use tree::within_radius;
 
