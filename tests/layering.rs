@@ -19,6 +19,7 @@ const ORDER: &[&[&str]] = &[
     &["train"],
     &["systems"],
     &["downstream", "metrics"],
+    &["benchmark"],
 ];
 
 /// Stands beside the order: made-up data must not depend on the methods it tests.

@@ -21,7 +21,8 @@ fn scores_agree_with_scib_metrics() {
     for case in expected["cases"].as_array().unwrap() {
         let n_components = case["n_components"].as_u64().unwrap() as usize;
         let embedding = pca.slice(ndarray::s![.., ..n_components]);
-        let input = ScibInput { embedding, label: &label, batch: &batch, clusters: Some(&clusters), before: Some(pca.view()) };
+        let (clusters, before) = (Some(&clusters[..]), Some(pca.view()));
+        let input = ScibInput { embedding, label: &label, batch: &batch, clusters, leiden: &[], before };
         let ours = serde_json::to_value(scib(&input, &ScibConfig::default()).unwrap()).unwrap();
         for (name, theirs) in case["scores"].as_object().unwrap() {
             let (ours, theirs) = (ours[name].as_f64().unwrap(), theirs.as_f64().unwrap());

@@ -47,6 +47,7 @@ for name, columns in [("all", slice(0, 10)), ("first five", slice(0, 5))]:
         "label_silhouette": scib_metrics.silhouette_label(z, label),
         "clisi": scib_metrics.clisi_knn(wide, label),
         "batch_silhouette": scib_metrics.silhouette_batch(z, label, batch),
+        "bras": scib_metrics.metrics.bras(z, label, batch),
         "ilisi": scib_metrics.ilisi_knn(wide, batch),
         "graph_connectivity": scib_metrics.graph_connectivity(narrow, label),
         "pcr_comparison": scib_metrics.pcr_comparison(pca, z, batch, categorical=True),

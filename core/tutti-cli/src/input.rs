@@ -43,6 +43,7 @@ impl InputArguments {
             raw: self.raw,
             genome: self.genome.clone(),
             backed: if self.backed { Backed::Always } else { Backed::Auto },
+            without_x: false,
         };
         Ok(tutti_io::read(path, &options)?)
     }

@@ -230,6 +230,10 @@ fn embeddings_of_any_origin_are_scored_and_ranked() {
     let written = std::fs::read_to_string(&table).unwrap();
     assert_eq!(written.lines().count(), 3);
     assert!(written.starts_with("embedding,isolated_labels,nmi,ari"));
+    let parquet = folder.path().join("scores.parquet");
+    ok(&score(&[&both[..4], &["-o", parquet.to_str().unwrap()]].concat()));
+    let parquet = read(&parquet, &ReadOptions::default());
+    assert!(parquet.unwrap_err().to_string().contains("no number for cell"), "scores that are missing stay empty");
     let human = ok(&score(&both));
     assert!(human.contains("graph connectivity") && human.contains("total (0.6, 0.4)"), "{human}");
 
@@ -242,5 +246,5 @@ fn embeddings_of_any_origin_are_scored_and_ranked() {
     assert!(error(&score(&["--embedding", "X_umap"])).contains("neither in obsm (X_concord) nor a file"));
     std::fs::write(other, "cell,d1\ncell_1,3\n").unwrap();
     assert!(error(&score(&["--embedding", other])).contains("lacks 299 of 300 cells"));
-    assert!(error(&score(&["-o", "scores.txt"])).contains(".csv or .json"));
+    assert!(error(&score(&["-o", "scores.txt"])).contains(".parquet or .json"));
 }

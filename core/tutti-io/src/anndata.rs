@@ -36,6 +36,8 @@ pub struct ReadOptions {
     pub genome: Option<String>,
     /// Whether the matrix stays on disk.
     pub backed: Backed,
+    /// Leaves the matrix of an h5ad file out: names, obs, var and obsm only.
+    pub without_x: bool,
 }
 
 /// The matrix of a file.

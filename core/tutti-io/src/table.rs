@@ -3,7 +3,7 @@
 use std::io::BufRead;
 use std::path::Path;
 
-use ndarray::{Array2, ArrayView2};
+use ndarray::Array2;
 use polars::prelude::*;
 use tutti::data::Csr;
 
@@ -111,7 +111,20 @@ pub fn write_embedding(
     prefix: &str,
     obs: &[(String, ObsColumn)],
 ) -> Result<()> {
-    let mut table = embedding_table(path, cells, embedding.view(), prefix, obs)?;
+    let mut columns = vec![("cell".to_owned(), ObsColumn::Text(cells.iter().cloned().map(Some).collect()))];
+    let dimensions = embedding.columns().into_iter().enumerate();
+    columns.extend(dimensions.map(|(j, column)| (format!("{prefix}_{}", j + 1), ObsColumn::Float(column.to_vec()))));
+    columns.extend_from_slice(obs);
+    write_table(path, &columns)
+}
+
+/// Writes columns of equal length as .csv, .tsv or .parquet, through a temporary file. A number that is not finite becomes empty.
+///
+/// # Errors
+/// A format that is not known; columns of unequal length; what the system refuses.
+pub fn write_table(path: &Path, columns: &[(String, ObsColumn)]) -> Result<()> {
+    let columns: Vec<Column> = columns.iter().map(|(name, column)| to_polars(name, column)).collect();
+    let mut table = DataFrame::new(columns.first().map_or(0, Column::len), columns).in_file(path, "")?;
     let extension = path.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default();
     write_through_temporary(path, |temporary| {
         let file = std::fs::File::create(temporary).in_file(path, "")?;
@@ -130,27 +143,16 @@ pub fn write_embedding(
     })
 }
 
-fn embedding_table(
-    path: &Path,
-    cells: &[String],
-    x: ArrayView2<'_, f32>,
-    prefix: &str,
-    obs: &[(String, ObsColumn)],
-) -> Result<DataFrame> {
-    let mut columns = vec![polars::prelude::Column::new("cell".into(), cells.iter().map(String::as_str).collect::<Vec<_>>())];
-    for j in 0..x.ncols() {
-        columns.push(polars::prelude::Column::new(format!("{prefix}_{}", j + 1).into(), x.column(j).to_vec()));
+fn to_polars(name: &str, column: &ObsColumn) -> Column {
+    match column {
+        ObsColumn::Float(values) => {
+            Column::new(name.into(), values.iter().map(|v| v.is_finite().then_some(*v)).collect::<Vec<_>>())
+        }
+        ObsColumn::Category(values) | ObsColumn::Text(values) => {
+            Column::new(name.into(), values.iter().map(|v| v.as_deref()).collect::<Vec<_>>())
+        }
+        ObsColumn::Bool(values) => Column::new(name.into(), values.as_slice()),
     }
-    for (name, column) in obs {
-        columns.push(match column {
-            ObsColumn::Float(values) => polars::prelude::Column::new(name.as_str().into(), values.as_slice()),
-            ObsColumn::Category(values) | ObsColumn::Text(values) => {
-                polars::prelude::Column::new(name.as_str().into(), values.iter().map(|v| v.as_deref()).collect::<Vec<_>>())
-            }
-            ObsColumn::Bool(values) => polars::prelude::Column::new(name.as_str().into(), values.as_slice()),
-        });
-    }
-    DataFrame::new(cells.len(), columns).in_file(path, "")
 }
 
 /// Lets `write` fill a file beside the target and renames it, so that a killed run leaves no half file.

@@ -31,6 +31,7 @@
 //! may differ in the last bits.
 
 pub mod augment;
+pub mod benchmark;
 pub mod data;
 pub mod downstream;
 pub mod error;

@@ -29,7 +29,10 @@ pub(crate) fn read(path: &Path, options: &ReadOptions) -> Result<AnnData> {
     let obs = frame::read(&file, "obs", path)?;
     let raw_var = if file.link_exists("raw") { "raw/var" } else { "raw.var" };
     let var = frame::read(&file, if options.raw { raw_var } else { "var" }, path)?;
-    let x = matrix(&file, path, options, &obs.names, &var.names)?;
+    let x = match options.without_x {
+        true => Matrix::None,
+        false => matrix(&file, path, options, &obs.names, &var.names)?,
+    };
     let mut data = AnnData::new(path, x, obs.names, var.names);
     data.set_obs(obs.columns)?;
     data.set_var(&var.columns)?;

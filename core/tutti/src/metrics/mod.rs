@@ -20,7 +20,7 @@ pub use neighborhood::{knn_purity, same_batch_ratio};
 pub use pcr::{explained_by_groups, pcr_comparison};
 pub use report::{ScoreConfig, Scores, score};
 pub use scib::{ScibConfig, ScibInput, ScibScores, scib};
-pub use silhouette::{batch_silhouette, label_silhouette, silhouette_samples};
+pub use silhouette::{batch_silhouette, bras, label_silhouette, silhouette_samples};
 
 use crate::error::{Error, Result};
 

@@ -3,8 +3,8 @@
 use ndarray::{ArrayView2, Axis};
 
 use super::{
-    adjusted_rand_index, batch_silhouette, check_cells, clisi, graph_connectivity, ilisi, isolated_labels, label_silhouette,
-    normalized_mutual_information, pcr_comparison,
+    adjusted_rand_index, batch_silhouette, bras, check_cells, clisi, graph_connectivity, ilisi, isolated_labels,
+    label_silhouette, normalized_mutual_information, pcr_comparison,
 };
 use crate::data::Categorical;
 use crate::error::{Error, Result};
@@ -36,8 +36,10 @@ pub struct ScibInput<'a> {
     pub label: &'a Categorical,
     /// Batch of each cell; cells without one are left out.
     pub batch: &'a Categorical,
-    /// Clusters of the embedding, one code per cell, for NMI and ARI.
+    /// k-means clusters of the embedding, as many as labels, one code per cell.
     pub clusters: Option<&'a [u32]>,
+    /// Leiden clusters of the embedding at several resolutions, of which the one with the best NMI is scored; may be empty.
+    pub leiden: &'a [Vec<u32>],
     /// The same cells before integration, [n_cells, any], for the comparison of explained variance.
     pub before: Option<ArrayView2<'a, f32>>,
 }
@@ -47,16 +49,22 @@ pub struct ScibInput<'a> {
 pub struct ScibScores {
     /// Isolated labels (silhouette).
     pub isolated_labels: Option<f64>,
-    /// Normalised mutual information of clusters and labels.
+    /// Normalised mutual information of k-means clusters and labels.
     pub nmi: Option<f64>,
-    /// Adjusted Rand index of clusters and labels.
+    /// Adjusted Rand index of k-means clusters and labels.
     pub ari: Option<f64>,
+    /// Normalised mutual information of Leiden clusters and labels, at the best resolution.
+    pub nmi_leiden: Option<f64>,
+    /// Adjusted Rand index of Leiden clusters and labels, at the resolution of `nmi_leiden`.
+    pub ari_leiden: Option<f64>,
     /// Silhouette of the labels.
     pub label_silhouette: Option<f64>,
     /// cLISI.
     pub clisi: Option<f64>,
     /// Silhouette of the batches within labels.
     pub batch_silhouette: Option<f64>,
+    /// Batch removal adapted silhouette.
+    pub bras: Option<f64>,
     /// iLISI.
     pub ilisi: Option<f64>,
     /// Graph connectivity.
@@ -66,14 +74,14 @@ pub struct ScibScores {
 }
 
 impl ScibScores {
-    /// Mean of the scores of kept biology that there are.
+    /// Mean of the scores of kept biology that there are. As in scib-metrics, clusters count by k-means; those of Leiden stand beside.
     pub fn bio_conservation(&self) -> Option<f64> {
         mean([self.isolated_labels, self.nmi, self.ari, self.label_silhouette, self.clisi])
     }
 
-    /// Mean of the scores of batch correction that there are.
+    /// Mean of the scores of batch correction that there are. As in scib-metrics 0.5, BRAS counts; the batch silhouette stands beside.
     pub fn batch_correction(&self) -> Option<f64> {
-        mean([self.batch_silhouette, self.ilisi, self.graph_connectivity, self.pcr_comparison])
+        mean([self.bras, self.ilisi, self.graph_connectivity, self.pcr_comparison])
     }
 
     /// 0.6 times the biology plus 0.4 times the correction.
@@ -98,6 +106,7 @@ pub fn scib(input: &ScibInput<'_>, config: &ScibConfig) -> Result<ScibScores> {
     let parts =
         [("labels", input.label.len()), ("batches", input.batch.len()), ("clusters", clusters), ("an embedding before", before)];
     check_cells(n, &parts)?;
+    input.leiden.iter().try_for_each(|clusters| check_cells(n, &[("Leiden clusters", clusters.len())]))?;
     let cells: Vec<usize> = (0..n).filter(|i| input.label.codes()[*i].is_some() && input.batch.codes()[*i].is_some()).collect();
     if cells.len() < 3 {
         return Err(Error::data(format!("{} cells have a label and a batch", cells.len()), "choose other columns"));
@@ -109,6 +118,7 @@ pub fn scib(input: &ScibInput<'_>, config: &ScibConfig) -> Result<ScibScores> {
     let n_neighbors = config.n_neighbors.max(config.n_neighbors_graph).min(cells.len());
     let all = nearest_self(x.view(), &NeighborConfig { n_neighbors, metric: config.metric, ..Default::default() })?;
     let wide = all.first(config.n_neighbors);
+    let leiden = best_by_nmi(input.leiden, &cells, &labels)?;
     let against = |f: fn(&[u32], &[u32]) -> Result<f64>| clusters.as_ref().map(|c| f(&labels, c)).transpose();
     let many = |codes: &[u32]| codes.iter().any(|c| *c != codes[0]);
     let of = |there: bool, f: &dyn Fn() -> Result<f64>| if there { f().map(Some) } else { Ok(None) };
@@ -116,10 +126,13 @@ pub fn scib(input: &ScibInput<'_>, config: &ScibConfig) -> Result<ScibScores> {
         isolated_labels: of(many(&labels), &|| isolated_labels(x.view(), &labels, &batches, config.metric))?,
         nmi: against(normalized_mutual_information)?,
         ari: against(adjusted_rand_index)?,
+        nmi_leiden: leiden.map(|(nmi, _)| nmi),
+        ari_leiden: leiden.map(|(_, ari)| ari),
         label_silhouette: of(many(&labels), &|| label_silhouette(x.view(), &labels, config.metric))?,
         clisi: of(many(&labels), &|| clisi(&wide, &labels, None))?,
         // Labels that all lie in a single batch leave nothing to score.
         batch_silhouette: batch_silhouette(x.view(), &labels, &batches, config.metric).ok(),
+        bras: bras(x.view(), &labels, &batches).ok(),
         ilisi: of(many(&batches), &|| ilisi(&wide, &batches, None))?,
         graph_connectivity: Some(graph_connectivity(&all.first(config.n_neighbors_graph), &labels)?),
         pcr_comparison: match input.before.filter(|_| many(&batches)) {
@@ -127,4 +140,17 @@ pub fn scib(input: &ScibInput<'_>, config: &ScibConfig) -> Result<ScibScores> {
             None => None,
         },
     })
+}
+
+/// NMI and ARI with the labels of the clusters whose NMI is best.
+fn best_by_nmi(clusters: &[Vec<u32>], cells: &[usize], labels: &[u32]) -> Result<Option<(f64, f64)>> {
+    let mut best: Option<(f64, f64)> = None;
+    for clusters in clusters {
+        let clusters: Vec<u32> = cells.iter().map(|i| clusters[*i]).collect();
+        let nmi = normalized_mutual_information(labels, &clusters)?;
+        if best.is_none_or(|(b, _)| nmi > b) {
+            best = Some((nmi, adjusted_rand_index(labels, &clusters)?));
+        }
+    }
+    Ok(best)
 }

@@ -19,6 +19,19 @@ const BLOCK: usize = 64;
 /// # Errors
 /// [`Error::Data`] for fewer than two groups or unequal numbers of cells.
 pub fn silhouette_samples(x: ArrayView2<'_, f32>, groups: &[u32], metric: Metric) -> Result<Vec<f64>> {
+    widths(x, groups, metric, Other::Nearest)
+}
+
+/// Which mean distance to cells of other groups a width compares with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Other {
+    /// The smallest over the groups.
+    Nearest,
+    /// Over all cells of all other groups.
+    Mean,
+}
+
+fn widths(x: ArrayView2<'_, f32>, groups: &[u32], metric: Metric, other: Other) -> Result<Vec<f64>> {
     check_cells(x.nrows(), &[("groups", groups.len())])?;
     let n_groups = groups.iter().max().map_or(0, |g| *g as usize + 1);
     let mut sizes = vec![0usize; n_groups];
@@ -37,7 +50,10 @@ pub fn silhouette_samples(x: ArrayView2<'_, f32>, groups: &[u32], metric: Metric
         }
         let a = sums[mine] / (sizes[mine] - 1) as f64;
         let others = (0..n_groups).filter(|g| *g != mine && sizes[*g] > 0);
-        let b = others.map(|g| sums[g] / sizes[g] as f64).fold(f64::INFINITY, f64::min);
+        let b = match other {
+            Other::Nearest => others.map(|g| sums[g] / sizes[g] as f64).fold(f64::INFINITY, f64::min),
+            Other::Mean => others.map(|g| sums[g]).sum::<f64>() / (groups.len() - sizes[mine]) as f64,
+        };
         (b - a) / a.max(b).max(f64::MIN_POSITIVE)
     };
     Ok(groups.iter().zip(sums.chunks_exact(n_groups)).map(width).collect())
@@ -101,6 +117,19 @@ pub fn label_silhouette(x: ArrayView2<'_, f32>, labels: &[u32], metric: Metric) 
 /// # Errors
 /// [`Error::Data`] where no label has two batches, or for unequal numbers of cells.
 pub fn batch_silhouette(x: ArrayView2<'_, f32>, labels: &[u32], batches: &[u32], metric: Metric) -> Result<f64> {
+    within_labels(x, labels, batches, metric, Other::Nearest)
+}
+
+/// Batch removal adapted silhouette (Rautenstrauch and Ohler 2025), 0 to 1: as [`batch_silhouette`] by the cosine, but each cell is
+/// compared with all cells of other batches and not with the nearest batch alone, which a single well mixed pair of batches satisfies.
+///
+/// # Errors
+/// As [`batch_silhouette`].
+pub fn bras(x: ArrayView2<'_, f32>, labels: &[u32], batches: &[u32]) -> Result<f64> {
+    within_labels(x, labels, batches, Metric::Cosine, Other::Mean)
+}
+
+fn within_labels(x: ArrayView2<'_, f32>, labels: &[u32], batches: &[u32], metric: Metric, other: Other) -> Result<f64> {
     check_cells(x.nrows(), &[("labels", labels.len()), ("batches", batches.len())])?;
     let n_labels = labels.iter().max().map_or(0, |l| *l + 1);
     let mut scores = Vec::new();
@@ -114,7 +143,7 @@ pub fn batch_silhouette(x: ArrayView2<'_, f32>, labels: &[u32], batches: &[u32],
             continue;
         }
         let part = x.select(Axis(0), &cells);
-        let widths = silhouette_samples(part.view(), &codes, metric)?;
+        let widths = widths(part.view(), &codes, metric, other)?;
         scores.push(widths.iter().map(|w| 1.0 - w.abs()).sum::<f64>() / widths.len() as f64);
     }
     if scores.is_empty() {
@@ -182,6 +211,29 @@ mod tests {
         let score = |x: &Array2<f32>| batch_silhouette(x.view(), &labels, &batches, Metric::Euclidean).unwrap();
         assert!(score(&mixed) > 0.9 && score(&apart) < 0.1);
         assert!(batch_silhouette(mixed.view(), &labels, &[0; 40], Metric::Euclidean).is_err());
+    }
+
+    #[test]
+    fn two_mixed_batches_hide_a_third_from_the_nearest_batch_but_not_from_all() {
+        // Directions of batches 0 and 1 are the same, batch 2 lies at a right angle.
+        let x = Array2::from_shape_fn((30, 2), |(i, j)| f32::from(u8::from((i % 3 == 2) == (j == 1))) + 0.01 * (i / 3) as f32);
+        let batches: Vec<u32> = (0..30).map(|i| i as u32 % 3).collect();
+        let all = bras(x.view(), &[0; 30], &batches).unwrap();
+        assert!(all + 0.2 < batch_silhouette(x.view(), &[0; 30], &batches, Metric::Cosine).unwrap());
+        // By loops: 1 - |b - a| / max(a, b) with b over all cells of other batches.
+        let cosine = |i: usize, j: usize| {
+            let (a, b) = (x.row(i).mapv(f64::from), x.row(j).mapv(f64::from));
+            1.0 - a.dot(&b) / (a.dot(&a) * b.dot(&b)).sqrt()
+        };
+        let mean = |i: usize, of: &dyn Fn(usize) -> bool| {
+            let cells: Vec<usize> = (0..30).filter(|j| *j != i && of(*j)).collect();
+            cells.iter().map(|j| cosine(i, *j)).sum::<f64>() / cells.len() as f64
+        };
+        let width = |i: usize| {
+            let (a, b) = (mean(i, &|j| batches[j] == batches[i]), mean(i, &|j| batches[j] != batches[i]));
+            1.0 - (b - a).abs() / a.max(b)
+        };
+        assert!((all - (0..30).map(width).sum::<f64>() / 30.0).abs() < 1e-6);
     }
 
     #[test]

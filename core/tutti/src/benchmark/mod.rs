@@ -1,0 +1,86 @@
+//! How good an embedding is: every score that the data allow, for any embedding, ours or another tool's.
+
+mod geometry;
+mod scores;
+
+use ndarray::{ArrayView2, Axis};
+
+pub use geometry::GeometryScores;
+pub use scores::{EmbeddingScores, Family, Score};
+
+use crate::data::Categorical;
+use crate::downstream::{KMeansConfig, k_means};
+use crate::error::{Error, Result};
+use crate::metrics::{ScibConfig, ScibInput, scib};
+use crate::neighbors::Metric;
+
+/// What embeddings are scored by. All of the same cells, in the same order.
+#[derive(Debug, Clone, Copy)]
+pub struct BenchmarkInput<'a> {
+    /// Cell type of each cell; cells without one are left out.
+    pub label: &'a Categorical,
+    /// Batch of each cell; cells without one are left out.
+    pub batch: &'a Categorical,
+    /// An embedding before integration, [n_cells, any], for the comparison of explained variance.
+    pub before: Option<ArrayView2<'a, f32>>,
+    /// What the cells truly are, [n_cells, any], such as expression without noise: gives the scores of geometry.
+    pub truth: Option<ArrayView2<'a, f32>>,
+}
+
+/// Settings of [`benchmark`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct BenchmarkConfig {
+    /// Distance. Default Euclidean, as in scIB; the cosine suits embeddings of contrastive systems.
+    pub metric: Metric,
+    /// Cells at most for the scores that compare all pairs with the truth; of more, as many are drawn. Default 5,000.
+    pub max_cells: usize,
+    /// Names all draws.
+    pub seed: u64,
+}
+
+impl Default for BenchmarkConfig {
+    fn default() -> Self {
+        Self { metric: Metric::Euclidean, max_cells: 5000, seed: 0 }
+    }
+}
+
+/// Scores an embedding, [n_cells, d]. Parallel in the caller's pool; the same for any number of threads.
+///
+/// # Errors
+/// [`Error::Data`] for unequal numbers of cells, fewer than 3 cells with label and batch, or values that are not finite.
+pub fn benchmark(
+    embedding: ArrayView2<'_, f32>,
+    input: &BenchmarkInput<'_>,
+    config: &BenchmarkConfig,
+) -> Result<EmbeddingScores> {
+    let n = embedding.nrows();
+    if input.label.len() != n || input.batch.len() != n {
+        let problem = format!("{n} cells in the embedding, {} labels and {} batches", input.label.len(), input.batch.len());
+        return Err(Error::data(problem, "give all for the same cells"));
+    }
+    let cells: Vec<usize> = (0..n).filter(|i| input.label.codes()[*i].is_some() && input.batch.codes()[*i].is_some()).collect();
+    let x = embedding.select(Axis(0), &cells);
+    let part = |column: &Categorical| column.select(&cells);
+    let (label, batch) = (part(input.label), part(input.batch));
+    let before = input.before.map(|b| b.select(Axis(0), &cells));
+    let clusters = k_means(
+        x.view(),
+        &KMeansConfig {
+            n_clusters: label.drop_unused().n_levels().clamp(1, x.nrows().max(1)),
+            seed: config.seed,
+            ..Default::default()
+        },
+    )?;
+    let scib_input = ScibInput {
+        embedding: x.view(),
+        label: &label,
+        batch: &batch,
+        clusters: Some(&clusters.labels),
+        leiden: &[],
+        before: before.as_ref().map(|b| b.view()),
+    };
+    let scib = scib(&scib_input, &ScibConfig { metric: config.metric, ..Default::default() })?;
+    let truth = input.truth.map(|t| t.select(Axis(0), &cells));
+    let geometry = truth.map(|truth| geometry::compare(truth.view(), x.view(), config)).transpose()?;
+    Ok(EmbeddingScores { scib, geometry })
+}

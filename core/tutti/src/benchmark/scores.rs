@@ -1,0 +1,72 @@
+//! The scores of one embedding, by family.
+
+use super::GeometryScores;
+use crate::metrics::ScibScores;
+
+/// What a score speaks of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    /// Cell types are kept.
+    Biology,
+    /// Batches are gone.
+    Batch,
+    /// Both, by the suite's weights.
+    Total,
+    /// Distances and neighbourhoods of a known truth are kept.
+    Geometry,
+}
+
+/// One score, more is better.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Score {
+    /// What it speaks of.
+    pub family: Family,
+    /// Its name in files, such as `label_silhouette`.
+    pub key: &'static str,
+    /// Its name for readers, such as `label silhouette`.
+    pub title: &'static str,
+    /// Whether it sums others up.
+    pub is_aggregate: bool,
+    /// Nothing where the data cannot have it.
+    pub value: Option<f64>,
+}
+
+/// All scores of one embedding.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct EmbeddingScores {
+    /// The suite of scIB.
+    pub scib: ScibScores,
+    /// Agreement with the truth, where one was given.
+    pub geometry: Option<GeometryScores>,
+}
+
+impl EmbeddingScores {
+    /// The scores in the order of a table; the same ones for every embedding.
+    pub fn scores(&self) -> Vec<Score> {
+        use Family::*;
+        let (s, geometry) = (&self.scib, self.geometry.as_ref());
+        let score = |family, key, title, value| Score { family, key, title, is_aggregate: false, value };
+        let sum = |family, key, title, value| Score { family, key, title, is_aggregate: true, value };
+        vec![
+            score(Biology, "isolated_labels", "isolated labels", s.isolated_labels),
+            score(Biology, "nmi", "NMI, k-means", s.nmi),
+            score(Biology, "ari", "ARI, k-means", s.ari),
+            score(Biology, "nmi_leiden", "NMI, Leiden", s.nmi_leiden),
+            score(Biology, "ari_leiden", "ARI, Leiden", s.ari_leiden),
+            score(Biology, "label_silhouette", "label silhouette", s.label_silhouette),
+            score(Biology, "clisi", "cLISI", s.clisi),
+            sum(Biology, "bio_conservation", "= biology kept", s.bio_conservation()),
+            score(Batch, "batch_silhouette", "batch silhouette", s.batch_silhouette),
+            score(Batch, "bras", "BRAS", s.bras),
+            score(Batch, "ilisi", "iLISI", s.ilisi),
+            score(Batch, "graph_connectivity", "graph connectivity", s.graph_connectivity),
+            score(Batch, "pcr_comparison", "PCR comparison", s.pcr_comparison),
+            sum(Batch, "batch_correction", "= batches gone", s.batch_correction()),
+            sum(Total, "total", "total (0.6, 0.4)", s.total()),
+            score(Geometry, "trustworthiness", "trustworthiness", geometry.and_then(|g| g.trustworthiness)),
+            score(Geometry, "distance_correlation", "distances, Pearson", geometry.map(|g| g.pearson)),
+            score(Geometry, "distance_spearman", "distances, Spearman", geometry.map(|g| g.spearman)),
+            sum(Geometry, "geometry", "= geometry kept", geometry.map(GeometryScores::mean)),
+        ]
+    }
+}
