@@ -1,7 +1,9 @@
 //! What is done with an embedding.
 
 mod cluster;
+mod communities;
 mod umap;
 
 pub use cluster::{KMeans, KMeansConfig, k_means};
+pub use communities::{Communities, CommunityConfig, leiden, leiden_at, louvain, modularity};
 pub use umap::{UmapConfig, umap, umap_of_graph};
