@@ -6,6 +6,7 @@ use std::time::Instant;
 use candle_core::Device;
 use ndarray::ArrayView2;
 use tutti::data::{Categorical, Cells};
+use tutti::downstream::{UmapConfig, umap};
 use tutti::metrics::{ScoreConfig, Scores, score};
 use tutti::model::Preprocessing;
 use tutti::neighbors::Metric;
@@ -14,6 +15,7 @@ use tutti::preprocess::{PcaConfig, pca, to_memory};
 use tutti::simulate::{SimulateConfig, simulate};
 use tutti::systems::concord::{Concord, ConcordColumns, ConcordConfig};
 use tutti::threads::Threads;
+use tutti_figures::{Color, EmbeddingOptions, Figure, Panel, embedding_grid};
 
 use crate::Result;
 use crate::error::CliError;
@@ -33,6 +35,9 @@ pub struct Arguments {
     pub label: Option<String>,
     #[command(flatten)]
     pub source: InputArguments,
+    /// Picture of both embeddings by batch and by type, .png or .svg
+    #[arg(long, value_name = "FILE", default_value = "tutti_demo.png")]
+    pub figure: PathBuf,
     /// Threads [default: all processors]
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub threads: usize,
@@ -70,7 +75,28 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let scored =
         |x: ArrayView2<'_, f32>, metric| threads.run(|| score(x, label, batch, &ScoreConfig { metric, ..Default::default() }));
     print_table(&scored(before.view(), Metric::Euclidean)?, &scored(after.view(), Metric::Cosine)?);
+
+    let started = Instant::now();
+    let layout = |x: ArrayView2<'_, f32>, metric| {
+        let config = UmapConfig { n_neighbors: 15.min(x.nrows()), metric, seed: arguments.seed, ..Default::default() };
+        threads.run(|| umap(x, &config))
+    };
+    let (before, after) = (layout(before.view(), Metric::Euclidean)?, layout(after.view(), Metric::Cosine)?);
+    picture([before.view(), after.view()], batch, label)?.save(&arguments.figure)?;
+    say!("\nUMAP of both: {:.1} s, see {}", started.elapsed().as_secs_f64(), arguments.figure.display());
     Ok(())
+}
+
+/// Before and after, by batch and, where there are types, by type.
+fn picture(layouts: [ArrayView2<'_, f32>; 2], batch: &Categorical, label: Option<&Categorical>) -> Result<Figure> {
+    let mut panels = Vec::new();
+    for (points, titles) in
+        layouts.into_iter().zip([["PCA, by batch", "PCA, by type"], ["CONCORD, by batch", "CONCORD, by type"]])
+    {
+        panels.push(Panel { title: titles[0], points, color: Color::Category(batch) });
+        panels.extend(label.map(|label| Panel { title: titles[1], points, color: Color::Category(label) }));
+    }
+    Ok(embedding_grid(&panels, &EmbeddingOptions::default())?)
 }
 
 type Input = (Cells<'static>, String, Option<String>);

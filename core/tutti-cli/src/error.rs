@@ -12,6 +12,9 @@ pub enum CliError {
     /// A file could not be read or written.
     #[error("{0}")]
     File(#[from] tutti_io::Error),
+    /// A figure could not be drawn or written.
+    #[error("{0}")]
+    Figure(#[from] tutti_figures::Error),
     /// Stopped by the user; what was trained is written.
     #[error("stopped by the user after {epochs} epochs; what was trained so far is in {output}")]
     Interrupted {
@@ -35,7 +38,7 @@ impl CliError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Usage(_) | Self::Science(tutti::Error::Argument { .. }) => 2,
-            Self::File(_) => 3,
+            Self::File(_) | Self::Figure(_) => 3,
             Self::Science(tutti::Error::Data { .. } | tutti::Error::Value { .. } | tutti::Error::Matrix { .. }) => 3,
             Self::Science(tutti::Error::GeneOverlap { .. } | tutti::Error::ModelFile { .. } | tutti::Error::Io { .. }) => 3,
             Self::Training { .. } => 4,

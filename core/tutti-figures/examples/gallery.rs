@@ -1,0 +1,72 @@
+//! Writes one figure of each kind, on simulated cells, into a folder.
+//!
+//! `cargo run --example gallery -- FOLDER`
+
+use ndarray::Array2;
+use tutti::benchmark::{BenchmarkConfig, BenchmarkInput, benchmark};
+use tutti::data::Categorical;
+use tutti::downstream::{UmapConfig, umap};
+use tutti::metrics::trustworthiness;
+use tutti::neighbors::Metric;
+use tutti::preprocess::{PcaConfig, pca};
+use tutti::simulate::{SimulateConfig, simulate};
+use tutti_figures::{
+    Color, ColorMap, EmbeddingOptions, Panel, batch_composition, benchmark_table, confusion_matrix, dot_plot, embedding,
+    embedding_by_level, embedding_grid, trustworthiness_curve,
+};
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let folder = std::path::PathBuf::from(std::env::args().nth(1).unwrap_or_else(|| "target/gallery".into()));
+    std::fs::create_dir_all(&folder)?;
+    let cells = simulate(&SimulateConfig { n_cells: 2000, n_genes: 500, ..Default::default() })?;
+    let layout =
+        umap(pca(&cells.counts, &PcaConfig { n_components: 20, ..Default::default() })?.scores.view(), &UmapConfig::default())?;
+    let first: Vec<f32> = layout.column(0).to_vec();
+    let options = EmbeddingOptions::default();
+
+    let panel = |title, color| Panel { title, points: layout.view(), color };
+    let panels = [
+        panel("cell type", Color::Category(&cells.cell_type)),
+        panel("batch", Color::Category(&cells.batch)),
+        panel("a number", Color::Values(&first, ColorMap::Viridis)),
+        panel("density", Color::Density),
+    ];
+    embedding_grid(&panels, &options)?.save(folder.join("embedding_grid.png"))?;
+    embedding_by_level(layout.view(), &cells.batch, &EmbeddingOptions { n_columns: 3, panel_size: 180.0, ..options.clone() })?
+        .save(folder.join("embedding_by_level.png"))?;
+
+    // Many levels with long names.
+    let names: Vec<String> = (0..40).map(|i| format!("{i} a rather long name of a cell type {}", "x".repeat(i % 9))).collect();
+    let many = Categorical::from_values((0..2000).map(|i| Some(&names[i % 40])));
+    embedding(layout.view(), Color::Category(&many), "forty levels", &options)?.save(folder.join("forty.png"))?;
+    let labelled = EmbeddingOptions { label_clusters: true, panel_size: 320.0, ..options.clone() };
+    embedding(layout.view(), Color::Category(&cells.cell_type), "labels", &labelled)?.save(folder.join("labels.svg"))?;
+    embedding(layout.view(), Color::Category(&cells.cell_type), "labels", &labelled)?.save(folder.join("labels.png"))?;
+
+    // Matrices, tables and curves.
+    let types = cells.cell_type.levels().to_vec();
+    let called = Array2::from_shape_fn((6, 6), |(i, j)| if i == j { 400 - 50 * i } else { (i * 5 + j * 3) % 17 });
+    confusion_matrix(called.view(), &types, &types)?.save(folder.join("confusion.png"))?;
+    batch_composition(&cells.cell_type, &cells.batch)?.save(folder.join("composition.png"))?;
+    let genes: Vec<String> = ["CD3D", "CD8A", "MS4A1", "NKG7", "LYZ", "FCGR3A", "PPBP", "HLA-DRA"].map(String::from).to_vec();
+    let shares = Array2::from_shape_fn((6, 8), |(i, j)| if i == j { 0.95 } else { ((i * 3 + j * 5) % 7) as f64 / 14.0 });
+    dot_plot(shares.view(), shares.mapv(|s| 3.0 * s).view(), &types, &genes)?.save(folder.join("dots.png"))?;
+    let input = BenchmarkInput { label: &cells.cell_type, batch: &cells.batch, before: None, truth: None };
+    let components = pca(&cells.counts, &PcaConfig { n_components: 10, ..Default::default() })?.scores;
+    let scores = |x| benchmark(x, &input, &BenchmarkConfig::default()).map(|s| s.scores());
+    let table = [("UMAP".to_owned(), scores(layout.view())?), ("PCA".to_owned(), scores(components.view())?)];
+    benchmark_table(&table)?.save(folder.join("table.png"))?;
+    let k: Vec<usize> = (1..=10).map(|k| 10 * k).collect();
+    let curve = trustworthiness(components.view(), layout.view(), &k, Metric::Euclidean)?;
+    trustworthiness_curve(&k, &[("UMAP".into(), curve.clone()), ("worse".into(), curve.iter().map(|c| c - 0.05).collect())])?
+        .save(folder.join("trustworthiness.png"))?;
+
+    // A million points.
+    let million =
+        Array2::from_shape_fn((1_000_000, 2), |(i, d)| layout[[i % 2000, d]] + 0.3 * ((i * (7 + d) % 1013) as f32 / 1013.0));
+    let batch = Categorical::from_values((0..1_000_000).map(|i| cells.cell_type.value(i % 2000)));
+    let started = std::time::Instant::now();
+    embedding(million.view(), Color::Category(&batch), "a million cells", &options)?.save(folder.join("million.png"))?;
+    println!("a million points: {:.2} s", started.elapsed().as_secs_f64());
+    Ok(())
+}
