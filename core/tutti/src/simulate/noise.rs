@@ -1,0 +1,49 @@
+//! Values around their noise-free expression.
+
+use super::draw::{negative_binomial, poisson};
+use super::spec::{Distribution, DropoutCurve};
+use crate::rng::Stream;
+
+/// One value around `mean`, 0 or above.
+pub(super) fn draw(distribution: Distribution, mean: f64, dispersion: f64, stream: &mut Stream) -> f64 {
+    match distribution {
+        Distribution::Normal => mean + dispersion * stream.normal(),
+        Distribution::Poisson => poisson(mean, stream) as f64,
+        Distribution::NegativeBinomial => negative_binomial(mean, dispersion, stream) as f64,
+        Distribution::LogNormal => mean * (dispersion * stream.normal() - dispersion * dispersion / 2.0).exp(),
+    }
+}
+
+/// Replaces the means of one cell by values around them.
+pub(super) fn add_noise(distribution: Distribution, dispersion: f64, values: &mut [f32], stream: &mut Stream) {
+    if distribution == Distribution::Normal {
+        if dispersion > 0.0 {
+            values.iter_mut().for_each(|v| *v += (dispersion * stream.normal()) as f32);
+        }
+        return;
+    }
+    // Nothing is drawn around 0, which most genes of most cells are.
+    for v in values.iter_mut().filter(|v| **v != 0.0) {
+        *v = draw(distribution, f64::from(*v), dispersion, stream) as f32;
+    }
+}
+
+/// Loses values with one probability for all, and by the curve of their means where there is one.
+pub(super) fn drop_values(p: f64, curve: Option<DropoutCurve>, means: &[f32], values: &mut [f32], stream: &mut Stream) {
+    for (value, mean) in values.iter_mut().zip(means).filter(|(v, _)| **v != 0.0) {
+        let by_mean = curve.map_or(0.0, |c| 1.0 / (1.0 + (-c.shape * (f64::from(*mean).ln() - c.mid)).exp()));
+        if stream.bernoulli(1.0 - (1.0 - p) * (1.0 - by_mean)) {
+            *value = 0.0;
+        }
+    }
+}
+
+/// What a measurement cannot be: negative, or between two counts.
+pub(super) fn measure(non_neg: bool, to_int: bool, values: &mut [f32]) {
+    if non_neg {
+        values.iter_mut().for_each(|v| *v = v.max(0.0));
+    }
+    if to_int {
+        values.iter_mut().for_each(|v| *v = v.round());
+    }
+}
