@@ -147,6 +147,10 @@ fn embedding_table(
             ObsColumn::Category(values) | ObsColumn::Text(values) => {
                 polars::prelude::Column::new(name.as_str().into(), values.iter().map(|v| v.as_deref()).collect::<Vec<_>>())
             }
+            ObsColumn::Levels(column) => {
+                let values: Vec<Option<&str>> = (0..column.len()).map(|i| column.value(i)).collect();
+                polars::prelude::Column::new(name.as_str().into(), values)
+            }
             ObsColumn::Bool(values) => polars::prelude::Column::new(name.as_str().into(), values.as_slice()),
         });
     }

@@ -6,8 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::draw::binomial;
 use super::noise::draw;
-use super::spec::{Distribution, not_negative, probability};
-use super::structure::number;
+use super::spec::{Distribution, not_negative, number, probability};
 use crate::error::{Error, Result};
 use crate::rng::{Rng, Stream};
 

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::draw::dirichlet;
 use super::plan::{Plan, batch_sizes};
+use super::programme::{Curve, Shape, State, blocks};
 use super::spec::{Batches, at_least_one, not_negative, positive, probability, share};
-use super::structure::{Curve, Shape, State, blocks};
 use crate::error::{Error, Result};
 use crate::rng::{Rng, Stream};
 

@@ -16,6 +16,7 @@ mod modality;
 mod noise;
 mod plan;
 mod presets;
+mod programme;
 mod quick;
 mod simulation;
 mod spec;
@@ -27,10 +28,11 @@ pub use lineage::Lineage;
 pub use modality::{Atac, Modality, Protein};
 pub use plan::{Overlap, Sizes};
 pub use presets::PRESETS;
+pub use programme::Shape;
 pub use quick::{SimulateConfig, Simulated, simulate};
 pub use simulation::{Layer, SimulatedRows, Simulation, Truth};
 pub use spec::{Batches, Distribution, DropoutCurve, Noise, PerState, Spec, Structure};
-pub use structure::{Clusters, Paths, Shape, SharedGenes, Trajectory, Tree};
+pub use structure::{Clusters, Paths, SharedGenes, Trajectory, Tree};
 
 #[cfg(test)]
 mod tests;

@@ -5,8 +5,7 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 
 use super::draw::dirichlet;
-use super::spec::{Batches, positive, share};
-use super::structure::number;
+use super::spec::{Batches, number, positive, share};
 use crate::error::{Error, Result};
 use crate::rng::Rng;
 

@@ -291,3 +291,11 @@ pub(super) fn probability(name: &str, value: f64) -> Result<()> {
     }
     Err(Error::argument(name, format!("is {value}"), "give a number from 0 to 1"))
 }
+
+/// A number from 1 to `n` as an index.
+pub(super) fn number(name: &str, value: usize, n: usize) -> Result<usize> {
+    if (1..=n).contains(&value) {
+        return Ok(value - 1);
+    }
+    Err(Error::argument(name, format!("is {value}"), format!("give a number from 1 to {n}")))
+}
