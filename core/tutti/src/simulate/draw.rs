@@ -11,6 +11,41 @@ pub(super) fn negative_binomial(mean: f64, dispersion: f64, stream: &mut Stream)
     poisson(gamma(shape, stream) * mean * dispersion, stream)
 }
 
+/// Negative binomial of small means by one uniform number, several times faster than by gamma and Poisson.
+///
+/// Where most genes have one of few means, a search is prepared once for many draws.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Counts {
+    mean: f64,
+    dispersion: f64,
+    /// Probability of 0, and r and q of `p(k + 1) = p(k) q (k + r) / (k + 1)`; `None` where the search would be long.
+    search: Option<(f64, f64, f64)>,
+}
+
+impl Counts {
+    /// Mean `mean`, variance `mean + dispersion * mean²`.
+    pub(super) fn new(mean: f64, dispersion: f64) -> Self {
+        let odds = dispersion * mean;
+        // Then q is at most 4/5, and all but 1e-16 of the probability lies below a few hundred.
+        let short = dispersion > 0.0 && mean < 4.0 && odds < 4.0;
+        let search = short.then(|| ((-odds.ln_1p() / dispersion).exp(), 1.0 / dispersion, odds / (1.0 + odds)));
+        Self { mean, dispersion, search }
+    }
+
+    /// One count.
+    pub(super) fn draw(&self, stream: &mut Stream) -> u64 {
+        let Some((mut probability, r, q)) = self.search else { return negative_binomial(self.mean, self.dispersion, stream) };
+        let mut left = stream.uniform();
+        let mut count = 0u64;
+        while left >= probability && count < 1000 {
+            left -= probability;
+            probability *= q * (count as f64 + r) / (count + 1) as f64;
+            count += 1;
+        }
+        count
+    }
+}
+
 /// Gamma with scale 1 by Marsaglia and Tsang (2000); below shape 1 by their boost, Gamma(a) = Gamma(a + 1) U^(1/a).
 pub(super) fn gamma(shape: f64, stream: &mut Stream) -> f64 {
     if shape < 1.0 {
@@ -184,6 +219,21 @@ mod tests {
             assert_near(m, mean, 0.03);
             assert_near(v, mean + dispersion * mean * mean, 0.06);
         }
+    }
+
+    #[test]
+    fn counts_by_search_have_the_probabilities_of_the_negative_binomial() {
+        for (mean, dispersion) in [(0.15, 0.5), (2.0, 0.5), (3.9, 1.0), (0.5, 1e-9)] {
+            let counts = Counts::new(mean, dispersion);
+            assert!(counts.search.is_some());
+            let (m, v) = mean_and_variance(N, |s| counts.draw(s) as f64);
+            assert_near(m, mean, 0.03);
+            assert_near(v, mean + dispersion * mean * mean, 0.06);
+            let mut stream = Rng::new(3).stream("test", 0, 0);
+            let zeros = (0..N).filter(|_| counts.draw(&mut stream) == 0).count() as f64 / N as f64;
+            assert_near(zeros, (1.0 + dispersion * mean).powf(-1.0 / dispersion), 0.02);
+        }
+        assert!(Counts::new(50.0, 0.5).search.is_none() && Counts::new(1.0, 0.0).search.is_none());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::draw::{gamma, poisson};
+use super::draw::{Counts, gamma};
 use super::plan::Sizes;
 use super::spec::{at_least_one, not_negative, positive, probability};
 use crate::error::Result;
@@ -149,7 +149,7 @@ impl GroupModel {
         for (value, spread) in values.iter_mut().zip(&self.spread).filter(|(v, _)| **v > 0.0) {
             let mean = f64::from(*value);
             let cv = (self.bcv + 1.0 / mean.sqrt()) * f64::from(*spread);
-            *value = poisson(gamma(1.0 / (cv * cv), stream) * mean * cv * cv, stream) as f32;
+            *value = Counts::new(mean, cv * cv).draw(stream) as f32;
         }
     }
 }

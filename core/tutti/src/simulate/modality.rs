@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::draw::negative_binomial;
+use super::draw::Counts;
 use super::spec::{at_least_one, not_negative, positive, probability, share};
 use crate::error::{Error, Result};
 use crate::rng::{Rng, Stream};
@@ -172,7 +172,7 @@ impl ModalityModel {
     pub(super) fn add_noise(&self, values: &mut [f32], stream: &mut Stream) {
         let depth = (self.depth_spread * stream.normal()).exp();
         for value in values {
-            let count = negative_binomial(f64::from(*value) * depth, self.dispersion, stream);
+            let count = Counts::new(f64::from(*value) * depth, self.dispersion).draw(stream);
             *value = if count > 0 && stream.bernoulli(self.dropout) { 0.0 } else { count as f32 };
         }
     }

@@ -1,6 +1,6 @@
 //! Values around their noise-free expression.
 
-use super::draw::{negative_binomial, poisson};
+use super::draw::{Counts, poisson};
 use super::spec::{Distribution, DropoutCurve};
 use crate::rng::Stream;
 
@@ -9,7 +9,7 @@ pub(super) fn draw(distribution: Distribution, mean: f64, dispersion: f64, strea
     match distribution {
         Distribution::Normal => mean + dispersion * stream.normal(),
         Distribution::Poisson => poisson(mean, stream) as f64,
-        Distribution::NegativeBinomial => negative_binomial(mean, dispersion, stream) as f64,
+        Distribution::NegativeBinomial => Counts::new(mean, dispersion).draw(stream) as f64,
         Distribution::LogNormal => mean * (dispersion * stream.normal() - dispersion * dispersion / 2.0).exp(),
     }
 }
@@ -19,6 +19,17 @@ pub(super) fn add_noise(distribution: Distribution, dispersion: f64, values: &mu
     if distribution == Distribution::Normal {
         if dispersion > 0.0 {
             values.iter_mut().for_each(|v| *v += (dispersion * stream.normal()) as f32);
+        }
+        return;
+    }
+    if distribution == Distribution::NegativeBinomial {
+        let mut counts = Counts::new(0.0, dispersion);
+        let mut last = 0.0;
+        for v in values.iter_mut().filter(|v| **v != 0.0) {
+            if *v != last {
+                (last, counts) = (*v, Counts::new(f64::from(*v), dispersion));
+            }
+            *v = counts.draw(stream) as f32;
         }
         return;
     }
