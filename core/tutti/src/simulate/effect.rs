@@ -177,6 +177,20 @@ pub(super) fn prepare(effects: &[BatchEffect], n_batches: usize, n_genes: usize,
     (out, total)
 }
 
+/// Names of the appended genes in their order: the batch, and a number within it.
+pub(super) fn appended_names(effects: &[Vec<Effect>], n_genes: usize) -> Vec<String> {
+    let mut names = Vec::new();
+    for (batch, list) in effects.iter().enumerate() {
+        let runs = list.iter().filter_map(|e| match e {
+            Effect::Add { genes: Genes::Run(run), .. } if run.start >= n_genes => Some(run.clone()),
+            _ => None,
+        });
+        names.extend(runs.flatten().enumerate().map(|(i, gene)| (gene, format!("batch_{}_gene_{}", batch + 1, i + 1))));
+    }
+    names.sort_unstable();
+    names.into_iter().map(|(_, name)| name).collect()
+}
+
 impl Effect {
     /// The part on the noise-free expression.
     pub(super) fn on_mean(&self, mean: &mut [f32]) {

@@ -31,7 +31,7 @@ pub struct Lineage {
     pub progress_spread: f64,
     /// Part of the fate's expression that a cell has at the start of the way, 0 to 1: what early cells tell of their fate. Default 0.1.
     pub priming: f64,
-    /// Share of the genes that a clone expresses by inheritance, 0 to below 1. Default 0.02.
+    /// Share of the genes that a clone expresses by inheritance, 0 to below 1: the fewer, the harder clones are to tell apart. Default 0.02.
     pub memory_gene_fraction: f64,
     /// Their expression in units of `level`, 0 or above. Default 0.5.
     pub memory: f64,

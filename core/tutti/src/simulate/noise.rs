@@ -42,7 +42,9 @@ pub(super) fn add_noise(distribution: Distribution, dispersion: f64, values: &mu
 /// Loses values with one probability for all, and by the curve of their means where there is one.
 pub(super) fn drop_values(p: f64, curve: Option<DropoutCurve>, means: &[f32], values: &mut [f32], stream: &mut Stream) {
     for (value, mean) in values.iter_mut().zip(means).filter(|(v, _)| **v != 0.0) {
-        let by_mean = curve.map_or(0.0, |c| 1.0 / (1.0 + (-c.shape * (f64::from(*mean).ln() - c.mid)).exp()));
+        // A mean of 0 counts as the smallest there is, so that a shape of 0 loses half of everything.
+        let log_mean = f64::from(mean.max(f32::MIN_POSITIVE)).ln();
+        let by_mean = curve.map_or(0.0, |c| 1.0 / (1.0 + (-c.shape * (log_mean - c.mid)).exp()));
         if stream.bernoulli(1.0 - (1.0 - p) * (1.0 - by_mean)) {
             *value = 0.0;
         }

@@ -92,11 +92,11 @@ impl Simulation {
         let free = (spec.non_specific_gene_fraction * spec.n_genes as f64).round() as usize..spec.n_genes;
         let (body, plan) = body(spec, free, &rng)?;
         let (effects, n_genes) = effect::prepare(&spec.batches.effects, spec.batches.n, spec.n_genes, &rng);
-        if n_genes > u32::MAX as usize {
+        if n_genes > i32::MAX as usize {
             return Err(Error::argument("n_genes", format!("is {n_genes} with batch-specific features"), "give fewer genes"));
         }
         let mut gene_names = numbered("gene", spec.n_genes);
-        gene_names.extend((1..=n_genes - spec.n_genes).map(|i| format!("batch_gene_{i}")));
+        gene_names.extend(effect::appended_names(&effects, spec.n_genes));
         let modality = spec.modality.as_ref().map(|m| ModalityModel::new(m, &gene_names[..spec.n_genes], &rng)).transpose()?;
         Ok(Self { spec: spec.clone(), rng, plan, body, effects, gene_names, modality })
     }
@@ -111,7 +111,7 @@ impl Simulation {
         numbered("cell", self.spec.n_cells)
     }
 
-    /// `gene_1` and so on, then the batch-specific `batch_gene_1` and so on.
+    /// `gene_1` and so on, then the batch-specific ones, `batch_1_gene_1` and so on.
     pub fn gene_names(&self) -> &[String] {
         &self.gene_names
     }
@@ -125,6 +125,9 @@ impl Simulation {
     }
 
     /// What is known of every cell, by column name: `batch` first, then what the structure knows (see [`Structure`]'s members).
+    ///
+    /// # Errors
+    /// None for what [`Simulation::new`] made.
     pub fn truth(&self) -> Result<Vec<(&'static str, Truth)>> {
         let mut out = vec![("batch", category(&self.plan.batch, numbered("batch", self.spec.batches.n))?)];
         match &self.body {

@@ -12,6 +12,33 @@ use crate::error::{Error, Result};
 
 /// Everything that fixes a simulation. The default: three clusters of 1000 cells, normal noise, one batch.
 ///
+/// A spec as TOML; what it leaves out has its default:
+///
+/// ```toml
+/// n_cells = 5000
+/// n_genes = 2000
+/// level = 2.0
+///
+/// [structure]
+/// kind = "trajectory"        # clusters, trajectory, paths, tree, groups, lineage
+/// n_programmes = 5
+/// loop_to = [1]              # back to programme 1: a closed loop
+///
+/// [noise]
+/// distribution = "negative_binomial"
+/// dispersion = 0.5
+///
+/// [batches]
+/// n = 2
+/// sizes = { dirichlet = 1.0 }
+/// overlap = { partial = 0.4 }
+///
+/// [[batches.effects]]
+/// kind = "downsampling"
+/// level = 0.5
+/// batches = [2]
+/// ```
+///
 /// Steps per cell: noise-free expression of its state → noise → dropout → `non_neg` → `to_int` → the effects of its batch → `non_neg` and
 /// `to_int` again.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -122,7 +149,7 @@ pub enum Distribution {
 pub struct Noise {
     /// What is drawn; the default is normal.
     pub distribution: Distribution,
-    /// Its width (see [`Distribution`]), 0 or above, one for all states or one per state (of a cluster: its number). Default 0.1.
+    /// Its width (see [`Distribution`]; Poisson has none), 0 or above, one for all states or one per state in their order. Default 0.1.
     pub dispersion: PerState,
 }
 

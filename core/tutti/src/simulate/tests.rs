@@ -193,6 +193,11 @@ fn genes_of_a_batch_are_its_own() {
     assert!(second.iter().take(250).all(|v| *v == 2.0));
     assert!(x.rows().into_iter().take(200).all(|row| row == first));
     assert!(dense(&spec, Layer::NoNoise).iter().all(|v| *v == 2.0 || *v == 0.0));
+    let simulation = Simulation::new(&spec).unwrap();
+    assert_eq!(
+        (&simulation.gene_names()[250], &simulation.gene_names()[299]),
+        (&"batch_2_gene_1".into(), &"batch_2_gene_50".into())
+    );
 }
 
 #[test]
