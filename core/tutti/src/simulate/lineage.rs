@@ -5,7 +5,7 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 
 use super::draw::dirichlet;
-use super::plan::{Plan, batch_sizes};
+use super::plan::{Plan, batch_sizes, select};
 use super::programme::{Curve, Shape, State, blocks};
 use super::spec::{Batches, at_least_one, not_negative, positive, probability, share};
 use crate::error::{Error, Result};
@@ -140,6 +140,15 @@ impl Clones {
             }
         }
         Ok((clones, plan))
+    }
+}
+
+impl Clones {
+    /// The cells in another order.
+    pub(super) fn reorder(&mut self, order: &[u32]) {
+        self.clone = select(&self.clone, order);
+        self.day = select(&self.day, order);
+        self.read = select(&self.read, order);
     }
 }
 

@@ -90,7 +90,7 @@ impl Overlap {
     }
 }
 
-/// Places of all cells, 12 bytes each; cells stand batch after batch, within a batch state after state.
+/// Places of all cells, 12 bytes each.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct Plan {
     pub batch: Vec<u32>,
@@ -130,6 +130,20 @@ impl Plan {
         }
         Ok(plan)
     }
+}
+
+impl Plan {
+    /// The places in another order.
+    pub(super) fn reorder(&mut self, order: &[u32]) {
+        self.batch = select(&self.batch, order);
+        self.state = select(&self.state, order);
+        self.time = select(&self.time, order);
+    }
+}
+
+/// The values at `order`.
+pub(super) fn select<T: Copy>(values: &[T], order: &[u32]) -> Vec<T> {
+    order.iter().map(|i| values[*i as usize]).collect()
 }
 
 /// Cells of every batch; each has at least one.

@@ -90,7 +90,15 @@ impl Simulation {
         spec.validate()?;
         let rng = Rng::new(spec.seed).derive("simulation");
         let free = (spec.non_specific_gene_fraction * spec.n_genes as f64).round() as usize..spec.n_genes;
-        let (body, plan) = body(spec, free, &rng)?;
+        let (mut body, mut plan) = body(spec, free, &rng)?;
+        if spec.shuffle {
+            let mut order: Vec<u32> = (0..spec.n_cells as u32).collect();
+            rng.stream("order", 0, 0).shuffle(&mut order);
+            plan.reorder(&order);
+            if let Body::Programmes { clones: Some(clones), .. } = &mut body {
+                clones.reorder(&order);
+            }
+        }
         let (effects, n_genes) = effect::prepare(&spec.batches.effects, spec.batches.n, spec.n_genes, &rng);
         if n_genes > i32::MAX as usize {
             return Err(Error::argument("n_genes", format!("is {n_genes} with batch-specific features"), "give fewer genes"));

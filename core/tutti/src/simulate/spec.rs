@@ -50,6 +50,8 @@ pub struct Spec {
     pub n_genes: usize,
     /// Seed of all draws.
     pub seed: u64,
+    /// Cells in random order. Default: batch after batch, within a batch state after state (a lineage: as drawn).
+    pub shuffle: bool,
     /// Noise-free expression of a gene that is on, above 0 where counts are drawn.
     pub level: f64,
     /// Noise-free expression of a gene that is off, 0 or above. Above 0 every gene is drawn in every cell.
@@ -82,6 +84,7 @@ impl Default for Spec {
             n_cells: 1000,
             n_genes: 1000,
             seed: 0,
+            shuffle: false,
             level: 1.0,
             min_level: 0.0,
             non_specific_gene_fraction: 0.0,
@@ -234,6 +237,11 @@ impl Spec {
     pub fn validate(&self) -> Result<()> {
         at_least_one("n_cells", self.n_cells)?;
         at_least_one("n_genes", self.n_genes)?;
+        for (name, n) in [("n_cells", self.n_cells), ("n_genes", self.n_genes)] {
+            if n > i32::MAX as usize {
+                return Err(Error::argument(name, format!("is {n}"), "give at most 2147483647"));
+            }
+        }
         at_least_one("batches.n", self.batches.n)?;
         if self.batches.n > self.n_cells {
             let problem = format!("is {} for {} cells", self.batches.n, self.n_cells);

@@ -470,6 +470,28 @@ fn more_cells_or_another_effect_change_no_noise() {
 }
 
 #[test]
+fn shuffled_cells_keep_what_is_known_of_them() {
+    for name in ["tree_two_batches", "lineage"] {
+        let spec = Spec {
+            n_cells: 300,
+            noise: Noise { dispersion: PerState::One(0.0), ..Default::default() },
+            ..Spec::preset(name).unwrap()
+        };
+        let rows = |shuffle: bool| {
+            let simulation = Simulation::new(&Spec { shuffle, ..spec.clone() }).unwrap();
+            let (x, time) = (simulation.matrix(Layer::NoNoise).unwrap().to_dense(), numbers(&simulation, "time"));
+            let (batch, label) = (categories(&simulation, "batch"), categories(&simulation, simulation.label_key()));
+            (0..300).map(|i| format!("{:?} {} {:?} {:?}", batch[i], time[i], label[i], x.row(i))).collect::<Vec<_>>()
+        };
+        let (mut plain, mut shuffled) = (rows(false), rows(true));
+        assert_ne!(plain, shuffled);
+        plain.sort_unstable();
+        shuffled.sort_unstable();
+        assert_eq!(plain, shuffled);
+    }
+}
+
+#[test]
 fn a_spec_reads_back_as_it_was_written() {
     for (name, _) in PRESETS {
         let spec = Spec::preset(name).unwrap();
