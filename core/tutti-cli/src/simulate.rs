@@ -80,7 +80,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let spec = overridden(read_spec(arguments)?, arguments);
     let started = Instant::now();
     let threads = Threads::new(arguments.threads)?;
-    let files = threads.run(|| write(&spec, &layers(&arguments.layers)?, output))?;
+    let files = threads.run(|| write(&spec, &layers(&arguments.layers)?, output)).map_err(|e| in_spec(e, arguments))?;
     if !arguments.quiet {
         let (n_cells, n_genes) = (spec.n_cells, spec.n_genes);
         say!(
@@ -103,6 +103,16 @@ fn read_spec(arguments: &Arguments) -> Result<Spec> {
             ::toml::from_str(&text).map_err(|e| usage(format!("{}; {hint}", e.to_string().trim_end())))
         }
         (None, None) => Err(CliError::Usage("give a spec, or --preset NAME".into())),
+    }
+}
+
+/// A setting at fault is one of the file, where there is one.
+fn in_spec(error: CliError, arguments: &Arguments) -> CliError {
+    match (error, &arguments.spec) {
+        (CliError::Science(error @ tutti::Error::Argument { .. }), Some(path)) => {
+            CliError::Usage(format!("{}: {error}", path.display()))
+        }
+        (error, _) => error,
     }
 }
 

@@ -282,7 +282,8 @@ fn a_bad_spec_is_refused_by_file_and_key() {
         ("n_cell = 5", ["spec.toml", "`n_cell`", "`n_cells`"]),
         ("[structure]\nkind = \"tree\"\ndepht = 2", ["spec.toml", "`depht`", "`depth`"]),
         ("[structure]\nkind = \"blob\"", ["spec.toml", "`blob`", "`clusters`"]),
-        ("[noise]\ndispersion = -1", ["`noise.dispersion`", "-1", "give 0 or"]),
+        ("[noise]\ndispersion = -1", ["spec.toml: `noise.dispersion`", "-1", "give 0 or"]),
+        ("[noise]\ndispersion = \"x\"", ["spec.toml", "line 2", "list of one number per state"]),
         (
             "[[batches.effects]]\nkind = \"scaling_factor\"\ndispersion = 1",
             ["`batches.effects.dispersion`", "no effect", "leave it out"],

@@ -164,7 +164,7 @@ impl Default for Noise {
 
 /// One number for all states, or one for each.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "give one number, or a list of one number per state")]
 pub enum PerState {
     /// For all.
     One(f64),
