@@ -369,6 +369,41 @@ fn groups_differ_more_for_stronger_factors_and_lose_more_by_the_curve() {
 }
 
 #[test]
+fn counts_of_groups_are_as_overdispersed_as_their_mean_says() {
+    // Without factors, spread of libraries or of genes, all cells draw from one mean per gene.
+    let groups =
+        Groups { n: 1, de_prob: 0.0, outlier_prob: 0.0, library_loc: 7.0, library_scale: 0.0, bcv_df: 1e9, ..Default::default() };
+    let spec = Spec { n_cells: 4000, n_genes: 200, structure: Structure::Groups(groups), ..Default::default() };
+    let (truth, counts) = (dense(&spec, Layer::NoNoise), dense(&spec, Layer::Measured));
+    let (mut seen, mut expected) = (0.0, 0.0);
+    for gene in 0..200 {
+        let m = f64::from(truth[[0, gene]]);
+        let (mean, variance) = moments(counts.column(gene).iter().map(|v| f64::from(*v)));
+        let wanted = m + ((0.1 + 1.0 / m.sqrt()) * m).powi(2);
+        assert_near(mean, m, 6.0 * (wanted / 4000.0).sqrt() + 1e-9);
+        if m > 1.0 {
+            (seen, expected) = (seen + variance / wanted, expected + 1.0);
+        }
+    }
+    assert!(expected > 50.0);
+    assert_near(seen / expected, 1.0, 0.03);
+}
+
+#[test]
+fn batches_have_the_states_listed_for_them() {
+    // One type in the first batch only, as where types are taken out of some batches to make an overlap partial.
+    let simulation = Simulation::new(&Spec::preset("splatter_rare").unwrap()).unwrap();
+    let (batch, group) = (categories(&simulation, "batch"), categories(&simulation, "cell_type"));
+    let count =
+        |b: &str, g: &str| batch.iter().zip(&group).filter(|(x, y)| x.as_deref() == Some(b) && y.as_deref() == Some(g)).count();
+    // 1000 cells per batch; weights 0.1 and six of 1, or five of 1.
+    assert_near(count("batch_1", "group_1") as f64, 1000.0 * 0.1 / 6.1, 1.0);
+    assert_near(count("batch_1", "group_2") as f64, 1000.0 / 6.1, 1.0);
+    assert_near(count("batch_4", "group_1") as f64, 1000.0 * 0.1 / 5.1, 1.0);
+    assert_eq!(count("batch_4", "group_2"), 0);
+}
+
+#[test]
 fn clones_have_their_fates_days_and_inherited_genes() {
     let lineage = Lineage { n_clones: 40, unread: 0.25, fate_concentration: 0.05, ..Default::default() };
     let spec = Spec { n_cells: 3000, structure: Structure::Lineage(lineage), ..Spec::preset("lineage").unwrap() };
