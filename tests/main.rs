@@ -5,6 +5,7 @@ mod metrics;
 mod preprocess;
 mod readers;
 mod round_trip;
+mod simulate;
 
 mod systems;
 

@@ -17,6 +17,7 @@ mod predict;
 mod progress;
 mod score;
 mod settings;
+mod simulate;
 mod summary;
 
 use clap::{Parser, Subcommand};
@@ -46,6 +47,8 @@ enum Command {
     Score(score::Arguments),
     /// Say what is in a file
     Info(info::Arguments),
+    /// Make data with a known truth, as h5ad
+    Simulate(simulate::Arguments),
     /// Integrate generated data, or your own, and show scores before and after
     Demo(demo::Arguments),
 }
@@ -58,6 +61,7 @@ fn main() -> std::process::ExitCode {
         Command::Predict(arguments) => predict::run(&arguments),
         Command::Score(arguments) => score::run(&arguments),
         Command::Info(arguments) => info::run(&arguments),
+        Command::Simulate(arguments) => simulate::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
     };
     match outcome {

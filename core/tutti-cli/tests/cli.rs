@@ -248,3 +248,65 @@ fn embeddings_of_any_origin_are_scored_and_ranked() {
     assert!(error(&score(&["--embedding", other])).contains("lacks 299 of 300 cells"));
     assert!(error(&score(&["-o", "scores.txt"])).contains(".parquet or .json"));
 }
+
+#[test]
+fn a_printed_spec_simulates_and_the_file_says_what_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    for preset in ok(&tutti(&["simulate", "--list"])).lines().map(|line| line.split_whitespace().next().unwrap()) {
+        let text = ok(&tutti(&["simulate", "--print-spec", preset, "--n-cells", "70", "--n-genes", "90"]));
+        std::fs::write(at("spec.toml"), &text).unwrap();
+        ok(&tutti(&["simulate", &at("spec.toml"), "-o", &at("a.h5ad"), "--quiet", "--threads", "1"]));
+        let more = ["--n-cells", "70", "--n-genes", "90", "--threads", "2", "--quiet"];
+        ok(&tutti(&[&["simulate", "--preset", preset, "-o", &at("b.h5ad")], &more[..]].concat()));
+        assert!(std::fs::read(at("a.h5ad")).unwrap() == std::fs::read(at("b.h5ad")).unwrap(), "{preset}");
+    }
+    // The last one has proteins.
+    let (rna, protein) = (
+        read(Path::new(&at("b.h5ad")), &ReadOptions::default()),
+        read(Path::new(&at("b.protein.h5ad")), &ReadOptions::default()),
+    );
+    let (rna, protein) = (rna.unwrap(), protein.unwrap());
+    assert_eq!((rna.n_cells(), protein.n_cells(), rna.gene_names().len(), protein.gene_names().len()), (70, 70, 90, 30));
+    assert_eq!(rna.cell_names(), protein.cell_names());
+    assert_eq!(rna.column_names(), ["batch", "cell_type"]);
+    let truth = ReadOptions { layer: Some("no_noise".into()), ..Default::default() };
+    assert_eq!(read(Path::new(&at("b.h5ad")), &truth).unwrap().gene_names().len(), 90);
+}
+
+#[test]
+fn a_bad_spec_is_refused_by_file_and_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let (spec, output) = (folder.path().join("spec.toml"), folder.path().join("x.h5ad"));
+    let run = |text: &str, more: &[&str]| {
+        std::fs::write(&spec, text).unwrap();
+        tutti(&[&["simulate", spec.to_str().unwrap(), "-o", output.to_str().unwrap()], more].concat())
+    };
+    for (text, parts) in [
+        ("n_cell = 5", ["spec.toml", "`n_cell`", "`n_cells`"]),
+        ("[structure]\nkind = \"tree\"\ndepht = 2", ["spec.toml", "`depht`", "`depth`"]),
+        ("[structure]\nkind = \"blob\"", ["spec.toml", "`blob`", "`clusters`"]),
+        ("[noise]\ndispersion = -1", ["spec.toml: `noise.dispersion`", "-1", "give 0 or"]),
+        ("[noise]\ndispersion = \"x\"", ["spec.toml", "line 2", "list of one number per state"]),
+        (
+            "[[batches.effects]]\nkind = \"scaling_factor\"\ndispersion = 1",
+            ["`batches.effects.dispersion`", "no effect", "leave it out"],
+        ),
+    ] {
+        let message = error(&run(text, &[]));
+        assert!(parts.iter().all(|part| message.contains(part)), "{message}");
+    }
+    assert!(error(&run("", &["--layers", "none,no_noise"])).contains("leave out `none`"));
+    assert!(error(&tutti(&["simulate", "--preset", "tree", "-o", "x.csv"])).contains(".h5ad"));
+    assert!(error(&tutti(&["simulate", "--preset", "three", "-o", "x.h5ad"])).contains("three_clusters"));
+    assert!(!output.exists());
+}
+
+#[test]
+fn the_demo_draws_its_picture() {
+    let folder = tempfile::tempdir().unwrap();
+    let figure = folder.path().join("demo.svg");
+    let text = ok(&tutti(&["demo", "--figure", figure.to_str().unwrap()]));
+    assert!(text.contains("CONCORD") && std::fs::read_to_string(&figure).unwrap().starts_with("<svg"));
+    assert!(error(&tutti(&["demo", "--figure", "picture.gif"])).contains("neither .svg nor .png"));
+}

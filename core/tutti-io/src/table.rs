@@ -151,6 +151,9 @@ fn to_polars(name: &str, column: &ObsColumn) -> Column {
         ObsColumn::Category(values) | ObsColumn::Text(values) => {
             Column::new(name.into(), values.iter().map(|v| v.as_deref()).collect::<Vec<_>>())
         }
+        ObsColumn::Levels(column) => {
+            Column::new(name.into(), (0..column.len()).map(|i| column.value(i)).collect::<Vec<Option<&str>>>())
+        }
         ObsColumn::Bool(values) => Column::new(name.into(), values.as_slice()),
     }
 }

@@ -13,7 +13,7 @@ use tutti::data::CellSource;
 
 pub(crate) use element::{numbers, texts};
 pub(crate) use matrix::{Layout, SparseGroup, read_row_offsets};
-pub use write::{Additions, ObsColumn, add_to_copy, write_expression, write_h5ad};
+pub use write::{Additions, ObsColumn, add_to_copy, write_expression, write_h5ad, write_layers};
 
 use crate::anndata::{AnnData, Backed, Matrix, ReadOptions};
 use crate::backed::BackedH5ad;

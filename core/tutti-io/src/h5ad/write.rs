@@ -21,6 +21,8 @@ pub enum ObsColumn {
     Float(Vec<f32>),
     /// Categories; `None` is missing.
     Category(Vec<Option<String>>),
+    /// Categories with an order of their own.
+    Levels(Categorical),
     /// Text; `None` becomes empty.
     Text(Vec<Option<String>>),
     /// True or false.
@@ -55,20 +57,53 @@ pub fn write_h5ad(
         check_shape(source, cells, genes, path)?;
     }
     write_through_temporary(path, |temporary| {
-        let file = File::create(temporary).in_file(path, "")?;
-        encoding(&file, "anndata", "0.1.0", path)?;
-        write_frame(&file, "obs", cells, obs, path)?;
-        write_frame(&file, "var", genes, var, path)?;
-        for name in ["layers", "obsm", "obsp", "uns", "varm", "varp"] {
-            let group = file.create_group(name).in_file(path, name)?;
-            encoding(&group, "dict", "0.1.0", path)?;
-        }
+        let file = new_file(temporary, cells, genes, obs, var, path)?;
         if let Some(source) = x {
             write_csr(&file, "X", source, path)?;
         }
         add(&file, cells.len(), additions, path)?;
         file.close().in_file(path, "")
     })
+}
+
+/// Writes matrices that are read or drawn block by block, `x` and `layers` of the same cells and genes, each as CSR. Memory: one block of
+/// 4096 rows, the names, the columns of `additions`, and 8 bytes per cell.
+///
+/// # Errors
+/// As [`write_h5ad`], and those of the sources.
+pub fn write_layers(
+    path: &Path,
+    cells: &[String],
+    genes: &[String],
+    x: &dyn CellSource,
+    layers: &[(&str, &dyn CellSource)],
+    additions: &Additions,
+) -> Result<()> {
+    for (_, source) in std::iter::once(&("X", x)).chain(layers) {
+        check_shape(*source, cells, genes, path)?;
+    }
+    write_through_temporary(path, |temporary| {
+        let plain = |n| DataFrame::empty_with_height(n);
+        let file = new_file(temporary, cells, genes, &plain(cells.len()), &plain(genes.len()), path)?;
+        write_csr(&file, "X", x, path)?;
+        for (name, source) in layers {
+            write_csr(&file, &format!("layers/{name}"), *source, path)?;
+        }
+        add(&file, cells.len(), additions, path)?;
+        file.close().in_file(path, "")
+    })
+}
+
+fn new_file(temporary: &Path, cells: &[String], genes: &[String], obs: &DataFrame, var: &DataFrame, path: &Path) -> Result<File> {
+    let file = File::create(temporary).in_file(path, "")?;
+    encoding(&file, "anndata", "0.1.0", path)?;
+    write_frame(&file, "obs", cells, obs, path)?;
+    write_frame(&file, "var", genes, var, path)?;
+    for name in ["layers", "obsm", "obsp", "uns", "varm", "varp"] {
+        let group = file.create_group(name).in_file(path, name)?;
+        encoding(&group, "dict", "0.1.0", path)?;
+    }
+    Ok(file)
 }
 
 /// Writes expression of some genes, with the cells' obs.
@@ -170,6 +205,7 @@ fn write_added_column(obs: &Group, name: &str, column: &ObsColumn, path: &Path) 
     match column {
         ObsColumn::Float(values) => write_array(obs, name, values, path),
         ObsColumn::Bool(values) => write_array(obs, name, values, path),
+        ObsColumn::Levels(column) => write_categorical(obs, name, column, path),
         ObsColumn::Text(values) => {
             let values: Vec<String> = values.iter().map(|v| v.clone().unwrap_or_default()).collect();
             write_texts(obs, name, &values, path)

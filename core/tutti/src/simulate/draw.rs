@@ -1,57 +1,9 @@
-//! From expected shares to counts: gamma, Poisson and their mixture, the negative binomial.
+//! Random numbers of the distributions that expression and batches are drawn from.
 
-use super::SimulateConfig;
-use super::batch_effect::BatchEffect;
-use super::topology::Topology;
-use crate::rng::{Rng, Stream};
-
-/// Spread of the genes' base level (log scale): few genes make most of the counts.
-const GENE_SPREAD: f64 = 1.6;
-
-/// Expected share of each gene, one profile per batch and type; each sums to 1.
-pub(super) struct Profiles {
-    n_genes: usize,
-    n_types: usize,
-    shares: Vec<f64>,
-}
-
-impl Profiles {
-    pub(super) fn new(config: &SimulateConfig, topology: &Topology, effect: &BatchEffect, rng: &Rng) -> Self {
-        let mut stream = rng.stream("gene_level", 0, 0);
-        let base: Vec<f64> = (0..config.n_genes).map(|_| stream.normal() * GENE_SPREAD).collect();
-        let mut shares = Vec::with_capacity(config.n_batches * config.n_types * config.n_genes);
-        for batch in 0..config.n_batches {
-            for cell_type in 0..config.n_types {
-                let changes = topology.log_folds(cell_type).iter().zip(effect.log_folds(batch));
-                let levels: Vec<f64> = base.iter().zip(changes).map(|(b, (t, e))| (b + t + e).exp()).collect();
-                let total: f64 = levels.iter().sum();
-                shares.extend(levels.iter().map(|l| l / total));
-            }
-        }
-        Self { n_genes: config.n_genes, n_types: config.n_types, shares }
-    }
-
-    /// Share of each gene in the counts of a cell of this batch and type.
-    pub(super) fn shares(&self, batch: usize, cell_type: usize) -> &[f64] {
-        let profile = batch * self.n_types + cell_type;
-        &self.shares[profile * self.n_genes..(profile + 1) * self.n_genes]
-    }
-}
-
-/// Counts of one cell, genes ascending, zeros left out.
-pub(super) fn draw_row(shares: &[f64], library_size: f64, config: &SimulateConfig, stream: &mut Stream) -> Vec<(u32, f32)> {
-    let mut row = Vec::new();
-    for (gene, share) in shares.iter().enumerate() {
-        let count = negative_binomial(share * library_size, config.dispersion, stream);
-        if count > 0 && !(config.dropout > 0.0 && stream.bernoulli(config.dropout)) {
-            row.push((gene as u32, count as f32));
-        }
-    }
-    row
-}
+use crate::rng::Stream;
 
 /// Poisson count whose mean is gamma-distributed: mean `mean`, variance `mean + dispersion * mean²`.
-fn negative_binomial(mean: f64, dispersion: f64, stream: &mut Stream) -> u64 {
+pub(super) fn negative_binomial(mean: f64, dispersion: f64, stream: &mut Stream) -> u64 {
     if dispersion <= 0.0 {
         return poisson(mean, stream);
     }
@@ -59,8 +11,43 @@ fn negative_binomial(mean: f64, dispersion: f64, stream: &mut Stream) -> u64 {
     poisson(gamma(shape, stream) * mean * dispersion, stream)
 }
 
+/// Negative binomial of small means by one uniform number, several times faster than by gamma and Poisson.
+///
+/// Where most genes have one of few means, a search is prepared once for many draws.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Counts {
+    mean: f64,
+    dispersion: f64,
+    /// Probability of 0, and r and q of `p(k + 1) = p(k) q (k + r) / (k + 1)`; `None` where the search would be long.
+    search: Option<(f64, f64, f64)>,
+}
+
+impl Counts {
+    /// Mean `mean`, variance `mean + dispersion * mean²`.
+    pub(super) fn new(mean: f64, dispersion: f64) -> Self {
+        let odds = dispersion * mean;
+        // Then q is at most 4/5, and all but 1e-16 of the probability lies below a few hundred.
+        let short = dispersion > 0.0 && mean < 4.0 && odds < 4.0;
+        let search = short.then(|| ((-odds.ln_1p() / dispersion).exp(), 1.0 / dispersion, odds / (1.0 + odds)));
+        Self { mean, dispersion, search }
+    }
+
+    /// One count.
+    pub(super) fn draw(&self, stream: &mut Stream) -> u64 {
+        let Some((mut probability, r, q)) = self.search else { return negative_binomial(self.mean, self.dispersion, stream) };
+        let mut left = stream.uniform();
+        let mut count = 0u64;
+        while left >= probability && count < 1000 {
+            left -= probability;
+            probability *= q * (count as f64 + r) / (count + 1) as f64;
+            count += 1;
+        }
+        count
+    }
+}
+
 /// Gamma with scale 1 by Marsaglia and Tsang (2000); below shape 1 by their boost, Gamma(a) = Gamma(a + 1) U^(1/a).
-fn gamma(shape: f64, stream: &mut Stream) -> f64 {
+pub(super) fn gamma(shape: f64, stream: &mut Stream) -> f64 {
     if shape < 1.0 {
         let boost = (1.0 - stream.uniform()).powf(1.0 / shape);
         return gamma(shape + 1.0, stream) * boost;
@@ -78,7 +65,7 @@ fn gamma(shape: f64, stream: &mut Stream) -> f64 {
 }
 
 /// Poisson: sequential search for small means, Hörmann's transformed rejection (PTRS, 1993) from 10 on.
-fn poisson(mean: f64, stream: &mut Stream) -> u64 {
+pub(super) fn poisson(mean: f64, stream: &mut Stream) -> u64 {
     if mean < 10.0 { poisson_by_search(mean, stream) } else { poisson_by_rejection(mean, stream) }
 }
 
@@ -131,9 +118,49 @@ fn log_factorial(k: f64) -> f64 {
     (k + 0.5) * k.ln() - k + 0.5 * std::f64::consts::TAU.ln() + series
 }
 
+/// Count of successes in `n` trials: halves the trials by the beta-distributed middle one (Devroye 1986, X.4.3), then counts.
+pub(super) fn binomial(mut n: u64, mut p: f64, stream: &mut Stream) -> u64 {
+    let mut successes = 0;
+    while n > 32 && p > 0.0 && p < 1.0 {
+        let middle = 1 + n / 2;
+        let (a, b) = (gamma(middle as f64, stream), gamma((n + 1 - middle) as f64, stream));
+        let at = a / (a + b);
+        if at <= p {
+            successes += middle;
+            n -= middle;
+            p = (p - at) / (1.0 - at);
+        } else {
+            n = middle - 1;
+            p /= at;
+        }
+    }
+    successes + (0..n).filter(|_| stream.bernoulli(p)).count() as u64
+}
+
+/// Shares that sum to 1; a larger concentration makes them more equal.
+pub(super) fn dirichlet(n: usize, concentration: f64, stream: &mut Stream) -> Vec<f64> {
+    let draws: Vec<f64> = (0..n).map(|_| gamma(concentration, stream)).collect();
+    let total: f64 = draws.iter().sum();
+    if total > 0.0 { draws.iter().map(|d| d / total).collect() } else { vec![1.0 / n as f64; n] }
+}
+
+/// An index with probability in proportion to its weight. Weights are not negative and not all zero.
+pub(super) fn pick(weights: &[f64], stream: &mut Stream) -> usize {
+    let mut left = stream.uniform() * weights.iter().sum::<f64>();
+    for (i, weight) in weights.iter().enumerate() {
+        if left < *weight {
+            return i;
+        }
+        left -= weight;
+    }
+    // Rounding can leave a rest; the last possible index takes it.
+    weights.iter().rposition(|w| *w > 0.0).unwrap_or(0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rng::Rng;
 
     fn mean_and_variance(n: usize, mut draw: impl FnMut(&mut Stream) -> f64) -> (f64, f64) {
         let mut stream = Rng::new(11).stream("test", 0, 0);
@@ -192,6 +219,45 @@ mod tests {
             assert_near(m, mean, 0.03);
             assert_near(v, mean + dispersion * mean * mean, 0.06);
         }
+    }
+
+    #[test]
+    fn counts_by_search_have_the_probabilities_of_the_negative_binomial() {
+        for (mean, dispersion) in [(0.15, 0.5), (2.0, 0.5), (3.9, 1.0), (0.5, 1e-9)] {
+            let counts = Counts::new(mean, dispersion);
+            assert!(counts.search.is_some());
+            let (m, v) = mean_and_variance(N, |s| counts.draw(s) as f64);
+            assert_near(m, mean, 0.03);
+            assert_near(v, mean + dispersion * mean * mean, 0.06);
+            let mut stream = Rng::new(3).stream("test", 0, 0);
+            let zeros = (0..N).filter(|_| counts.draw(&mut stream) == 0).count() as f64 / N as f64;
+            assert_near(zeros, (1.0 + dispersion * mean).powf(-1.0 / dispersion), 0.02);
+        }
+        assert!(Counts::new(50.0, 0.5).search.is_none() && Counts::new(1.0, 0.0).search.is_none());
+    }
+
+    #[test]
+    fn binomial_has_its_mean_and_variance_on_both_sides_of_the_switch() {
+        for (n, p) in [(5u64, 0.3), (32, 0.9), (33, 0.5), (1000, 0.02), (100_000, 0.7)] {
+            let (m, v) = mean_and_variance(50_000, |s| binomial(n, p, s) as f64);
+            assert_near(m, n as f64 * p, 0.02);
+            assert_near(v, n as f64 * p * (1.0 - p), 0.04);
+        }
+        let mut stream = Rng::new(0).stream("test", 0, 0);
+        assert_eq!((binomial(500, 1.0, &mut stream), binomial(500, 0.0, &mut stream)), (500, 0));
+    }
+
+    #[test]
+    fn dirichlet_shares_sum_to_one_with_the_variance_of_a_beta() {
+        // One share of n with concentration a is Beta(a, (n - 1) a).
+        let (n, a) = (5.0, 0.8);
+        let (m, v) = mean_and_variance(50_000, |s| {
+            let shares = dirichlet(5, a, s);
+            assert!((shares.iter().sum::<f64>() - 1.0).abs() < 1e-12);
+            shares[0]
+        });
+        assert_near(m, 1.0 / n, 0.02);
+        assert_near(v, (1.0 / n) * (1.0 - 1.0 / n) / (n * a + 1.0), 0.04);
     }
 
     #[test]
