@@ -106,13 +106,13 @@ pub fn distance_correlation(
 }
 
 /// Distances between rows.
-struct Distances {
+pub(super) struct Distances {
     x: Array2<f64>,
     metric: Metric,
 }
 
 impl Distances {
-    fn new(x: ArrayView2<'_, f32>, metric: Metric) -> Self {
+    pub(super) fn new(x: ArrayView2<'_, f32>, metric: Metric) -> Self {
         let mut x = x.mapv(f64::from);
         if metric == Metric::Cosine {
             for mut row in x.rows_mut() {
@@ -123,7 +123,7 @@ impl Distances {
         Self { x, metric }
     }
 
-    fn between(&self, i: usize, j: usize) -> f64 {
+    pub(super) fn between(&self, i: usize, j: usize) -> f64 {
         let (a, b) = (self.x.row(i), self.x.row(j));
         match self.metric {
             Metric::Euclidean => a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt(),

@@ -10,6 +10,7 @@ mod pcr;
 mod report;
 mod scib;
 mod silhouette;
+mod topology;
 
 pub use ari_nmi::{adjusted_rand_index, normalized_mutual_information};
 pub use geometry::{Correlation, distance_correlation, trustworthiness};
@@ -21,6 +22,9 @@ pub use pcr::{explained_by_groups, pcr_comparison};
 pub use report::{ScoreConfig, Scores, score};
 pub use scib::{ScibConfig, ScibInput, ScibScores, scib};
 pub use silhouette::{batch_silhouette, label_silhouette, silhouette_samples};
+pub use topology::{
+    BettiCurve, Interval, TopologyConfig, TopologyScore, betti_curves, persistence, rips_persistence, topology_score,
+};
 
 use crate::error::{Error, Result};
 
