@@ -1,6 +1,9 @@
 //! How good an embedding is, one metric per file.
 
+mod alignment_uniformity;
 mod ari_nmi;
+mod centroids;
+mod classification;
 mod geometry;
 mod graph_connectivity;
 mod isolated_labels;
@@ -12,7 +15,10 @@ mod scib;
 mod silhouette;
 mod topology;
 
+pub use alignment_uniformity::{alignment, uniformity};
 pub use ari_nmi::{adjusted_rand_index, normalized_mutual_information};
+pub use centroids::{calinski_harabasz, state_batch_distance_ratio, state_dispersion_correlation, state_distance_correlation};
+pub use classification::{Calibration, Confusion, ReliabilityBin, auroc, calibration, oscr};
 pub use geometry::{Correlation, distance_correlation, trustworthiness};
 pub use graph_connectivity::graph_connectivity;
 pub use isolated_labels::isolated_labels;
