@@ -55,11 +55,11 @@ impl Distances {
         let arrivals = self.row(i).iter().zip(self.row(j)).map(|(a, b)| a.max(*b));
         let others = arrivals.enumerate().filter(|(k, a)| *k != i && *k != j && a.is_finite());
         let (now, mut later): (Vec<_>, Vec<_>) = others.partition(|(_, arrival)| *arrival <= time);
-        let mut present: Vec<usize> = now.into_iter().map(|(k, _)| k).collect();
+        // Each with the time before which it cannot dominate, as far as seen.
+        let mut present: Vec<(usize, f64)> = now.into_iter().map(|(k, _)| (k, 0.0)).collect();
         let mut sorted = false;
         loop {
-            let dominates = |c: &&usize| present.iter().all(|k| self.row(**c)[*k] <= time);
-            let Some(c) = present.iter().find(dominates).copied() else { return time };
+            let Some(c) = self.dominating(&mut present, time) else { return time };
             if !sorted {
                 // Latest first, to be taken from the end.
                 later.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(b.0.cmp(&a.0)));
@@ -68,15 +68,32 @@ impl Distances {
             loop {
                 let Some((k, arrival)) = later.pop() else { return f64::INFINITY };
                 time = arrival;
-                present.push(k);
+                present.push((k, 0.0));
                 if self.row(c)[k] > time {
                     break;
                 }
             }
             // All that arrive at the same moment count for the next search.
             while let Some((k, _)) = later.pop_if(|(_, arrival)| *arrival <= time) {
-                present.push(k);
+                present.push((k, 0.0));
             }
         }
+    }
+
+    /// One of `present` that is a neighbour of all of them.
+    fn dominating(&self, present: &mut [(usize, f64)], time: f64) -> Option<usize> {
+        for at in 0..present.len() {
+            let (c, blocked) = present[at];
+            if blocked > time {
+                continue;
+            }
+            let row = self.row(c);
+            // The last to arrive are the likeliest strangers.
+            match present.iter().rev().map(|(k, _)| row[*k]).find(|arrival| *arrival > time) {
+                Some(arrival) => present[at].1 = arrival,
+                None => return Some(c),
+            }
+        }
+        None
     }
 }
