@@ -1,7 +1,8 @@
 //! Persistent cohomology of the flag complex of a filtered graph, over the field of two elements.
 //!
 //! Coboundaries are enumerated, not stored; a simplex that kills a class of one dimension is no column of the next (clearing); a column
-//! whose first cofacet of its own diameter is free is paired without a reduction (emergent pairs): Bauer (2021), sections 3 and 4.
+//! whose first cofacet of its own diameter is free is paired without a reduction (emergent pairs), and not even stored if it is the last
+//! facet of that cofacet (apparent pairs): Bauer (2021), sections 3 and 4.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -61,9 +62,39 @@ impl Complex<'_> {
     }
 
     /// All simplices of the next dimension, each from its facet without the largest vertex.
-    fn next(&self, simplices: &[Simplex], dim: usize) -> Vec<Simplex> {
-        let larger = |s: &Simplex, c: &Simplex| c.vertices(dim + 1).next() > s.vertices(dim).next();
-        simplices.iter().flat_map(|s| self.cofacets(*s, dim).filter(move |c| larger(s, c))).collect()
+    fn next(&self, simplices: &[Simplex], dim: usize) -> impl Iterator<Item = Simplex> {
+        let larger = move |s: &Simplex, c: &Simplex| c.vertices(dim + 1).next() > s.vertices(dim).next();
+        simplices.iter().flat_map(move |s| self.cofacets(*s, dim).filter(move |c| larger(s, c)))
+    }
+
+    /// The first cofacet, if it enters with the simplex.
+    fn first_cofacet(&self, simplex: Simplex, dim: usize) -> Option<Simplex> {
+        self.cofacets(simplex, dim).find(|c| c.diameter == simplex.diameter)
+    }
+
+    /// The last facet among those that enter with the simplex.
+    fn last_facet(&self, simplex: Simplex, dim: usize) -> Option<Simplex> {
+        let facet = |without: usize| {
+            let mut key = 0;
+            let mut diameter = 0f64;
+            for (a, v) in simplex.vertices(dim).enumerate().filter(|(a, _)| *a != without) {
+                key = key << BITS | v as u64;
+                let before = simplex.vertices(dim).take(a).enumerate().filter(|(b, _)| *b != without);
+                diameter = before.fold(diameter, |d, (_, w)| d.max(self.distances.row(v)[w]));
+            }
+            Simplex { diameter: diameter.to_bits(), key: Reverse(key) }
+        };
+        (0..=dim).map(facet).filter(|f| f.diameter == simplex.diameter).max()
+    }
+
+    /// The cofacet paired with a simplex of dimension `dim` on sight: its first, of which it is the last facet.
+    fn apparent_cofacet(&self, simplex: Simplex, dim: usize) -> Option<Simplex> {
+        self.first_cofacet(simplex, dim).filter(|c| self.last_facet(*c, dim + 1) == Some(simplex))
+    }
+
+    /// The facet paired with a simplex of dimension `dim` on sight.
+    fn apparent_facet(&self, simplex: Simplex, dim: usize) -> Option<Simplex> {
+        self.last_facet(simplex, dim).filter(|f| self.first_cofacet(*f, dim - 1) == Some(simplex))
     }
 }
 
@@ -76,6 +107,7 @@ pub(super) fn intervals(distances: &Distances, max_dim: usize) -> Vec<Vec<Interv
     let mut simplices: Vec<Simplex> = distances.edges().into_iter().map(edge).collect();
     simplices.sort_unstable();
     let (components, mut columns) = components(n, &simplices);
+    columns.retain(|s| complex.apparent_cofacet(*s, 1).is_none());
     let mut out = vec![components];
     for dim in 1..=max_dim {
         // The last to enter is reduced first.
@@ -83,8 +115,12 @@ pub(super) fn intervals(distances: &Distances, max_dim: usize) -> Vec<Vec<Interv
         let (found, pivots) = reduce(&complex, &columns, dim);
         out.push(found);
         if dim < max_dim {
-            simplices = complex.next(&simplices, dim);
-            columns = simplices.iter().filter(|s| !pivots.contains_key(&s.key.0)).copied().collect();
+            let paired = |s: &Simplex| pivots.contains_key(&s.key.0) || complex.apparent_facet(*s, dim + 1).is_some();
+            let open = |s: &Simplex| complex.apparent_cofacet(*s, dim + 1).is_none() && !paired(s);
+            columns = complex.next(&simplices, dim).filter(open).collect();
+            if dim + 1 < max_dim {
+                simplices = complex.next(&simplices, dim).collect();
+            }
         }
     }
     out
@@ -127,8 +163,9 @@ fn reduce(complex: &Complex<'_>, columns: &[Simplex], dim: usize) -> (Vec<Interv
     for (at, column) in columns.iter().enumerate() {
         let mut sum = vec![*column];
         // The earliest cofacet possible: if free, no reduction can give another pivot.
-        let emergent = complex.cofacets(*column, dim).find(|c| c.diameter == column.diameter);
-        let pivot = match emergent.filter(|c| !pivots.contains_key(&c.key.0)) {
+        let emergent = complex.first_cofacet(*column, dim);
+        let free = |c: &Simplex| !pivots.contains_key(&c.key.0) && complex.apparent_facet(*c, dim + 1).is_none();
+        let pivot = match emergent.filter(free) {
             Some(free) => Some(free),
             None => reduce_column(complex, &mut sum, dim, &pivots, &sums),
         };
@@ -155,13 +192,23 @@ fn reduce_column(
     let mut heap: BinaryHeap<Reverse<Simplex>> = sum.iter().flat_map(|s| complex.cofacets(*s, dim)).map(Reverse).collect();
     loop {
         let Some(pivot) = pop_odd(&mut heap) else { break None };
-        let Some(earlier) = pivots.get(&pivot.key.0) else {
-            // Kept once for each remaining odd number of times.
-            *sum = odd(std::mem::take(sum));
-            break Some(pivot);
+        let apparent;
+        let added = match pivots.get(&pivot.key.0) {
+            Some(earlier) => &sums[*earlier],
+            None => match complex.apparent_facet(pivot, dim + 1) {
+                Some(facet) => {
+                    apparent = vec![facet];
+                    &apparent
+                }
+                None => {
+                    // Kept once for each remaining odd number of times.
+                    *sum = odd(std::mem::take(sum));
+                    break Some(pivot);
+                }
+            },
         };
         heap.push(Reverse(pivot));
-        for simplex in &sums[*earlier] {
+        for simplex in added {
             sum.push(*simplex);
             heap.extend(complex.cofacets(*simplex, dim).map(Reverse));
         }
