@@ -1,9 +1,11 @@
-//! The scIB suite against scib-metrics, and geometry against scikit-learn and scipy; the scripts in `data` made the numbers.
+//! The scIB suite against scib-metrics, geometry against scikit-learn and scipy, topology against ripser; the scripts in `data` made the numbers.
 
 use ndarray::Array2;
 use serde_json::Value;
 use tutti::data::Categorical;
-use tutti::metrics::{Correlation, ScibConfig, ScibInput, distance_correlation, scib, trustworthiness};
+use tutti::metrics::{
+    Correlation, ScibConfig, ScibInput, TopologyConfig, distance_correlation, persistence, scib, trustworthiness,
+};
 use tutti::neighbors::Metric;
 use tutti_io::{ReadOptions, read};
 
@@ -52,6 +54,33 @@ fn geometry_agrees_with_scikit_learn_and_scipy() {
             let ours = distance_correlation(x.view(), z, metric, correlation, 0).unwrap();
             let theirs = case[name].as_f64().unwrap();
             assert!((ours - theirs).abs() < 1e-6, "{metric:?} {name}: {ours} and {theirs}");
+        }
+    }
+}
+
+#[test]
+fn persistence_agrees_with_ripser() {
+    let expected: Value = serde_json::from_str(include_str!("data/expected_topology.json")).unwrap();
+    for case in expected.as_array().unwrap() {
+        let points = &case["points"];
+        let shape = (points.as_array().unwrap().len(), points[0].as_array().unwrap().len());
+        let x = Array2::from_shape_fn(shape, |(i, j)| points[i][j].as_f64().unwrap() as f32);
+        let metric = if case["metric"] == "cosine" { Metric::Cosine } else { Metric::Euclidean };
+        let ours = persistence(x.view(), &TopologyConfig { metric, ..Default::default() }).unwrap();
+        for (dim, theirs) in case["diagrams"].as_array().unwrap().iter().enumerate() {
+            // ripser computes in single precision: intervals as short as its rounding may be missing in one.
+            let number = |v: &Value| v.as_f64().unwrap();
+            let theirs = theirs.as_array().unwrap().iter().map(|i| (number(&i[0]), number(&i[1])));
+            let long = |i: &(f64, f64)| i.1 - i.0 > 1e-5;
+            let mut theirs: Vec<(f64, f64)> = theirs.filter(long).collect();
+            let mut ours: Vec<(f64, f64)> = ours[dim].iter().map(|i| (i.birth, i.death)).filter(long).collect();
+            let by_death = |a: &(f64, f64), b: &(f64, f64)| a.1.total_cmp(&b.1).then(a.0.total_cmp(&b.0));
+            theirs.sort_by(by_death);
+            ours.sort_by(by_death);
+            assert_eq!(ours.len(), theirs.len(), "{} {dim}", case["name"]);
+            for (a, b) in ours.iter().zip(&theirs) {
+                assert!((a.0 - b.0).abs() < 1e-5 && (a.1 - b.1).abs() < 1e-5, "{} {dim}: {a:?} and {b:?}", case["name"]);
+            }
         }
     }
 }

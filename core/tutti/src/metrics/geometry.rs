@@ -97,23 +97,31 @@ pub fn distance_correlation(
         pairs.par_iter().map(|(i, j)| distances.between(*i, *j)).collect::<Vec<f64>>()
     };
     let (a, b) = (distances(a), distances(b));
-    let found = match correlation {
-        Correlation::Pearson => pearson(&a, &b),
-        Correlation::Spearman => pearson(&ranks(&a), &ranks(&b)),
-        Correlation::Kendall => kendall(&a, &b),
-    };
+    let found = correlate(&a, &b, correlation);
     found.ok_or_else(|| Error::data("all distances of one space are equal", "give an embedding that tells cells apart"))
 }
 
+/// `None` where one side does not vary.
+pub(super) fn correlate(a: &[f64], b: &[f64], correlation: Correlation) -> Option<f64> {
+    match correlation {
+        Correlation::Pearson => pearson(a, b),
+        Correlation::Spearman => pearson(&ranks(a), &ranks(b)),
+        Correlation::Kendall => kendall(a, b),
+    }
+}
+
 /// Distances between rows.
-struct Distances {
+pub(super) struct Distances {
     x: Array2<f64>,
     metric: Metric,
 }
 
 impl Distances {
-    fn new(x: ArrayView2<'_, f32>, metric: Metric) -> Self {
-        let mut x = x.mapv(f64::from);
+    pub(super) fn new(x: ArrayView2<'_, f32>, metric: Metric) -> Self {
+        Self::of(x.mapv(f64::from), metric)
+    }
+
+    pub(super) fn of(mut x: Array2<f64>, metric: Metric) -> Self {
         if metric == Metric::Cosine {
             for mut row in x.rows_mut() {
                 let length = row.dot(&row).sqrt().max(f64::MIN_POSITIVE);
@@ -123,7 +131,7 @@ impl Distances {
         Self { x, metric }
     }
 
-    fn between(&self, i: usize, j: usize) -> f64 {
+    pub(super) fn between(&self, i: usize, j: usize) -> f64 {
         let (a, b) = (self.x.row(i), self.x.row(j));
         match self.metric {
             Metric::Euclidean => a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt(),
@@ -189,7 +197,7 @@ fn merge_sort(x: &mut [f64]) -> f64 {
 }
 
 /// Ranks from 1, ties at their mean.
-fn ranks(x: &[f64]) -> Vec<f64> {
+pub(super) fn ranks(x: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..x.len()).collect();
     order.sort_unstable_by(|a, b| x[*a].total_cmp(&x[*b]));
     let mut out = vec![0.0; x.len()];

@@ -1,6 +1,9 @@
 //! How good an embedding is, one metric per file.
 
+mod alignment_uniformity;
 mod ari_nmi;
+mod centroids;
+mod classification;
 mod geometry;
 mod graph_connectivity;
 mod isolated_labels;
@@ -10,8 +13,12 @@ mod pcr;
 mod report;
 mod scib;
 mod silhouette;
+mod topology;
 
+pub use alignment_uniformity::{alignment, uniformity};
 pub use ari_nmi::{adjusted_rand_index, normalized_mutual_information};
+pub use centroids::{calinski_harabasz, state_batch_distance_ratio, state_dispersion_correlation, state_distance_correlation};
+pub use classification::{Calibration, Confusion, ReliabilityBin, auroc, calibration, oscr};
 pub use geometry::{Correlation, distance_correlation, trustworthiness};
 pub use graph_connectivity::graph_connectivity;
 pub use isolated_labels::isolated_labels;
@@ -21,6 +28,9 @@ pub use pcr::{explained_by_groups, pcr_comparison};
 pub use report::{ScoreConfig, Scores, score};
 pub use scib::{ScibConfig, ScibInput, ScibScores, scib};
 pub use silhouette::{batch_silhouette, bras, label_silhouette, silhouette_samples};
+pub use topology::{
+    BettiCurve, Interval, TopologyConfig, TopologyScore, betti_curves, persistence, rips_persistence, topology_score,
+};
 
 use crate::error::{Error, Result};
 
