@@ -6,13 +6,13 @@ use ndarray::Array2;
 use tutti::benchmark::{BenchmarkConfig, BenchmarkInput, benchmark};
 use tutti::data::Categorical;
 use tutti::downstream::{UmapConfig, umap};
-use tutti::metrics::trustworthiness;
+use tutti::metrics::{TopologyConfig, betti_curves, persistence, trustworthiness};
 use tutti::neighbors::Metric;
 use tutti::preprocess::{PcaConfig, pca};
 use tutti::simulate::{SimulateConfig, simulate};
 use tutti_figures::{
-    Color, ColorMap, EmbeddingOptions, Panel, batch_composition, benchmark_table, confusion_matrix, dot_plot, embedding,
-    embedding_by_level, embedding_grid, trustworthiness_curve,
+    Color, ColorMap, EmbeddingOptions, Panel, batch_composition, benchmark_table, betti_curves_figure, confusion_matrix,
+    dot_plot, embedding, embedding_by_level, embedding_grid, persistence_diagram, trustworthiness_curve,
 };
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -51,7 +51,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let genes: Vec<String> = ["CD3D", "CD8A", "MS4A1", "NKG7", "LYZ", "FCGR3A", "PPBP", "HLA-DRA"].map(String::from).to_vec();
     let shares = Array2::from_shape_fn((6, 8), |(i, j)| if i == j { 0.95 } else { ((i * 3 + j * 5) % 7) as f64 / 14.0 });
     dot_plot(shares.view(), shares.mapv(|s| 3.0 * s).view(), &types, &genes)?.save(folder.join("dots.png"))?;
-    let input = BenchmarkInput { label: &cells.cell_type, batch: &cells.batch, before: None, truth: None };
+    let input = BenchmarkInput { label: &cells.cell_type, batch: &cells.batch, before: None, truth: None, betti: None };
     let components = pca(&cells.counts, &PcaConfig { n_components: 10, ..Default::default() })?.scores;
     let scores = |x| benchmark(x, &input, &BenchmarkConfig::default()).map(|s| s.scores());
     let table = [("UMAP".to_owned(), scores(layout.view())?), ("PCA".to_owned(), scores(components.view())?)];
@@ -60,6 +60,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let curve = trustworthiness(components.view(), layout.view(), &k, Metric::Euclidean)?;
     trustworthiness_curve(&k, &[("UMAP".into(), curve.clone()), ("worse".into(), curve.iter().map(|c| c - 0.05).collect())])?
         .save(folder.join("trustworthiness.png"))?;
+
+    // A circle has one loop.
+    let angle = |i: usize| std::f64::consts::TAU * i as f64 / 120.0;
+    let circle =
+        Array2::from_shape_fn((120, 2), |(i, d)| (if d == 0 { angle(i).cos() } else { angle(i).sin() }) as f32 + first[i] * 0.02);
+    let diagrams = persistence(circle.view(), &TopologyConfig::default())?;
+    persistence_diagram(&diagrams, "circle")?.save(folder.join("persistence.png"))?;
+    betti_curves_figure(&[("circle".into(), betti_curves(&diagrams, 100)?)])?.save(folder.join("betti.png"))?;
 
     // A million points.
     let million =

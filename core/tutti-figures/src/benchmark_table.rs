@@ -11,8 +11,8 @@ use crate::theme;
 const ROW: f64 = 30.0;
 const CIRCLE: f64 = 34.0;
 const BAR: f64 = 74.0;
-/// Room for the upright names of the columns.
-const HEAD: f64 = 110.0;
+/// Room at most for the upright names of the columns.
+const HEAD: f64 = 130.0;
 
 /// A row per embedding, best first; a column per score that any of them has. Colours run from the lowest to the highest of a column, numbers
 /// are the scores.
@@ -43,7 +43,9 @@ pub fn benchmark_table(embeddings: &[(String, Vec<Score>)]) -> Result<Figure> {
         lefts.push(x);
         x += if first[*i].is_aggregate { BAR } else { CIRCLE };
     }
-    let top = theme::MARGIN + 20.0 + HEAD;
+    let small = Text::new(theme::SMALL).bold();
+    let widest = columns.iter().map(|i| small.width(first[*i].title)).fold(0.0, f64::max);
+    let top = theme::MARGIN + 30.0 + widest.min(HEAD);
     let size = (x + theme::MARGIN, top + ROW * rows.len() as f64 + theme::MARGIN);
     Figure::draw(size, Vec::new(), |canvas| {
         heads(canvas, first, &columns, &lefts, x, top)?;
@@ -66,7 +68,8 @@ fn family(family: Family) -> (&'static str, ColorMap) {
         Family::Biology => ("Biology kept", ColorMap::Viridis),
         Family::Batch => ("Batches gone", ColorMap::Blues),
         Family::Total => ("Total", ColorMap::Viridis),
-        _ => ("Truth kept", ColorMap::Viridis),
+        Family::Geometry => ("Geometry kept", ColorMap::Viridis),
+        Family::Topology => ("Topology kept", ColorMap::Viridis),
     }
 }
 

@@ -29,6 +29,7 @@ mod palette;
 mod points;
 mod scale;
 mod theme;
+mod topology;
 
 pub use benchmark_table::benchmark_table;
 pub use composition::{batch_composition, dot_plot};
@@ -38,3 +39,4 @@ pub use error::{Error, Result};
 pub use figure::Figure;
 pub use lines::{LinePanel, Series, lines, training_history, trustworthiness_curve};
 pub use palette::{ColorMap, MISSING, Rgb, categorical};
+pub use topology::{betti_curves_figure, persistence_diagram};

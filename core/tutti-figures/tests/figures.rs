@@ -7,10 +7,11 @@ use std::path::Path;
 use ndarray::{Array2, array};
 use tutti::benchmark::{Family, Score};
 use tutti::data::Categorical;
+use tutti::metrics::{Interval, betti_curves};
 use tutti::train::{EpochRecord, History};
 use tutti_figures::{
-    Color, ColorMap, EmbeddingOptions, Figure, Panel, batch_composition, benchmark_table, confusion_matrix, dot_plot, embedding,
-    embedding_by_level, embedding_grid, training_history, trustworthiness_curve,
+    Color, ColorMap, EmbeddingOptions, Figure, Panel, batch_composition, benchmark_table, betti_curves_figure, confusion_matrix,
+    dot_plot, embedding, embedding_by_level, embedding_grid, persistence_diagram, training_history, trustworthiness_curve,
 };
 
 fn assert_snapshot(name: &str, figure: &Figure) {
@@ -70,6 +71,20 @@ fn drawings_equal_those_looked_at() {
         "training_history",
         &training_history(&History { epochs: (1..5).map(epoch).collect(), best_epoch: None }).unwrap(),
     );
+}
+
+#[test]
+fn a_diagram_shows_each_class_once_and_curves_each_embedding() {
+    let class = |birth, death| Interval { birth, death };
+    let diagrams = [vec![class(0.0, 0.3), class(0.0, f64::INFINITY)], vec![class(0.4, 1.5)]];
+    let figure = persistence_diagram(&diagrams, "loop").unwrap();
+    assert_snapshot("persistence_diagram", &figure);
+    // Two entries stand in the legend.
+    assert_eq!(figure.editable_svg().unwrap().matches("<circle").count(), 3 + 2);
+    assert!(persistence_diagram(&[vec![], vec![]], "none").is_err());
+    let curves = betti_curves(&diagrams, 10).unwrap();
+    assert_snapshot("betti_curves", &betti_curves_figure(&[("a".into(), curves.clone())]).unwrap());
+    assert!(betti_curves_figure(&[("a".into(), curves.clone()), ("b".into(), curves[..1].to_vec())]).is_err());
 }
 
 fn scored(name: &str, value: f64) -> (String, Vec<Score>) {

@@ -5,9 +5,10 @@ mod table;
 
 use std::path::PathBuf;
 
-use tutti::benchmark::{BenchmarkConfig, BenchmarkInput, benchmark};
+use tutti::benchmark::{BenchmarkConfig, BenchmarkInput, Score, benchmark};
 use tutti::neighbors::Metric;
 use tutti::threads::Threads;
+use tutti_figures::benchmark_table;
 use tutti_io::{AnnData, ReadOptions};
 
 use crate::Result;
@@ -35,12 +36,18 @@ pub struct Arguments {
     /// What the cells truly are, to compare distances and neighbourhoods with: a name in obsm, a layer or a file
     #[arg(long, value_name = "NAME|FILE")]
     pub truth: Option<String>,
+    /// Betti numbers that the data truly have: components less one, loops, cavities; `4,0,0` for five clusters, `0,1,0` for a circle
+    #[arg(long, value_name = "B0,B1,B2", value_delimiter = ',', num_args = 3)]
+    pub betti: Option<Vec<usize>>,
     /// Distance: `euclidean`, as scIB takes it, or `cosine`
     #[arg(long, value_name = "NAME", default_value = "euclidean", value_parser = ["euclidean", "cosine"])]
     pub metric: String,
     /// Write the scores to this .csv, .tsv, .parquet or .json file too
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
+    /// Draw the table of scores to this .png or .svg file too
+    #[arg(long, value_name = "FILE")]
+    pub figure: Option<PathBuf>,
     /// Print the scores as one JSON object instead of a table
     #[arg(long)]
     pub json: bool,
@@ -64,6 +71,10 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     if let Some(path) = &arguments.output {
         table::write(path, &scored)?;
     }
+    if let Some(path) = &arguments.figure {
+        let rows: Vec<(String, Vec<Score>)> = scored.iter().map(|s| (s.name.clone(), s.scores.clone())).collect();
+        benchmark_table(&rows)?.save(path)?;
+    }
     if arguments.json {
         say!("{}", table::as_json(&scored));
     } else {
@@ -84,6 +95,7 @@ fn score(arguments: &Arguments, data: &AnnData) -> Result<Vec<Scored>> {
         batch: &batch,
         before: before.as_ref().map(|b| b.view()),
         truth: truth.as_ref().map(|t| t.view()),
+        betti: betti(arguments)?,
     };
     let metric = if arguments.metric == "cosine" { Metric::Cosine } else { Metric::Euclidean };
     let config = BenchmarkConfig { metric, seed: arguments.seed, ..Default::default() };
@@ -94,6 +106,11 @@ fn score(arguments: &Arguments, data: &AnnData) -> Result<Vec<Scored>> {
         Ok(Scored { name, scores })
     };
     names(arguments, data)?.into_iter().map(score).collect()
+}
+
+fn betti(arguments: &Arguments) -> Result<Option<[usize; 3]>> {
+    let wrong = |found: &Vec<usize>| CliError::Usage(format!("--betti takes three numbers, such as 0,1,0 (got {})", found.len()));
+    arguments.betti.as_ref().map(|b| b.as_slice().try_into().map_err(|_| wrong(b))).transpose()
 }
 
 /// The embeddings asked for, or all of the file.

@@ -11,7 +11,7 @@ pub use scores::{EmbeddingScores, Family, Score};
 use crate::data::Categorical;
 use crate::downstream::{CommunityConfig, KMeansConfig, k_means, leiden_at};
 use crate::error::{Error, Result};
-use crate::metrics::{ScibConfig, ScibInput, scib};
+use crate::metrics::{ScibConfig, ScibInput, TopologyConfig, TopologyScore, persistence, scib, topology_score};
 use crate::neighbors::{Graph, Metric, NeighborConfig, nearest_self};
 
 /// What embeddings are scored by. All of the same cells, in the same order.
@@ -25,6 +25,9 @@ pub struct BenchmarkInput<'a> {
     pub before: Option<ArrayView2<'a, f32>>,
     /// What the cells truly are, [n_cells, any], such as expression without noise: gives the scores of geometry.
     pub truth: Option<ArrayView2<'a, f32>>,
+    /// Betti numbers that the data truly have, reduced: components less one, loops, cavities. Five clusters are [4, 0, 0], a circle is
+    /// [0, 1, 0]. Gives the scores of topology.
+    pub betti: Option<[usize; 3]>,
 }
 
 /// Settings of [`benchmark`].
@@ -34,13 +37,15 @@ pub struct BenchmarkConfig {
     pub metric: Metric,
     /// Cells at most for the scores that compare all pairs with the truth; of more, as many are drawn. Default 5,000.
     pub max_cells: usize,
+    /// Cells at most for the scores of topology, whose time grows with more than their cube. Default 400.
+    pub max_points: usize,
     /// Names all draws.
     pub seed: u64,
 }
 
 impl Default for BenchmarkConfig {
     fn default() -> Self {
-        Self { metric: Metric::Euclidean, max_cells: 5000, seed: 0 }
+        Self { metric: Metric::Euclidean, max_cells: 5000, max_points: 400, seed: 0 }
     }
 }
 
@@ -75,7 +80,17 @@ pub fn benchmark(
     let scib = scib(&scib_input, &ScibConfig { metric: config.metric, ..Default::default() })?;
     let truth = input.truth.map(|t| t.select(Axis(0), &cells));
     let geometry = truth.map(|truth| geometry::compare(truth.view(), x.view(), config)).transpose()?;
-    Ok(EmbeddingScores { scib, geometry })
+    let topology = input.betti.map(|betti| topology(x.view(), &betti, config)).transpose()?;
+    Ok(EmbeddingScores { scib, geometry, topology })
+}
+
+/// Lengths at which Betti numbers are counted, as in the CONCORD paper.
+const BETTI_BINS: usize = 100;
+
+fn topology(x: ArrayView2<'_, f32>, betti: &[usize], config: &BenchmarkConfig) -> Result<TopologyScore> {
+    let topology =
+        TopologyConfig { metric: config.metric, max_points: config.max_points, seed: config.seed, ..Default::default() };
+    topology_score(&persistence(x, &topology)?, betti, BETTI_BINS)
 }
 
 /// Resolutions of which scIB takes the best: 0.2, 0.4, ... 2.

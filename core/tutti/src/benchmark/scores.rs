@@ -1,7 +1,7 @@
 //! The scores of one embedding, by family.
 
 use super::GeometryScores;
-use crate::metrics::ScibScores;
+use crate::metrics::{ScibScores, TopologyScore};
 
 /// What a score speaks of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,6 +14,8 @@ pub enum Family {
     Total,
     /// Distances and neighbourhoods of a known truth are kept.
     Geometry,
+    /// Components, loops and cavities are those known.
+    Topology,
 }
 
 /// One score, more is better.
@@ -32,19 +34,34 @@ pub struct Score {
 }
 
 /// All scores of one embedding.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct EmbeddingScores {
     /// The suite of scIB.
     pub scib: ScibScores,
     /// Agreement with the truth, where one was given.
     pub geometry: Option<GeometryScores>,
+    /// Agreement with the Betti numbers, where they were given.
+    pub topology: Option<TopologyScore>,
 }
 
 impl EmbeddingScores {
+    /// Mean over biology, batch, geometry and topology, of those that there are: the last column of CONCORD's benchmark.
+    pub fn overall(&self) -> Option<f64> {
+        let families = [
+            self.scib.bio_conservation(),
+            self.scib.batch_correction(),
+            self.geometry.as_ref().map(GeometryScores::mean),
+            self.topology.as_ref().map(|t| t.score),
+        ];
+        let there: Vec<f64> = families.into_iter().flatten().collect();
+        (!there.is_empty()).then(|| there.iter().sum::<f64>() / there.len() as f64)
+    }
+
     /// The scores in the order of a table; the same ones for every embedding.
     pub fn scores(&self) -> Vec<Score> {
         use Family::*;
-        let (s, geometry) = (&self.scib, self.geometry.as_ref());
+        let (s, geometry, topology) = (&self.scib, self.geometry.as_ref(), self.topology.as_ref());
+        let has_truth = geometry.is_some() || topology.is_some();
         let score = |family, key, title, value| Score { family, key, title, is_aggregate: false, value };
         let sum = |family, key, title, value| Score { family, key, title, is_aggregate: true, value };
         vec![
@@ -67,6 +84,10 @@ impl EmbeddingScores {
             score(Geometry, "distance_correlation", "distances, Pearson", geometry.map(|g| g.pearson)),
             score(Geometry, "distance_spearman", "distances, Spearman", geometry.map(|g| g.spearman)),
             sum(Geometry, "geometry", "= geometry kept", geometry.map(GeometryScores::mean)),
+            score(Topology, "betti_accuracy", "Betti accuracy", topology.map(|t| t.accuracy)),
+            score(Topology, "betti_stability", "Betti stability", topology.map(|t| t.stability)),
+            sum(Topology, "topology", "= topology kept", topology.map(|t| t.score)),
+            sum(Total, "overall", "mean of all", if has_truth { self.overall() } else { None }),
         ]
     }
 }
