@@ -39,7 +39,7 @@ out = {"scib_metrics": scib_metrics.__version__, "pca": pca.round(3).tolist(), "
 out["clusters"] = [str(c) for c in clusters]
 for name, columns in [("all", slice(0, 10)), ("first five", slice(0, 5))]:
     z = pca[:, columns]
-    wide, narrow = neighbors(z, 90), neighbors(z, 15)
+    wide, middle, narrow = neighbors(z, 90), neighbors(z, 50), neighbors(z, 15)
     scores = {
         "isolated_labels": scib_metrics.isolated_labels(z, label, batch),
         "nmi": normalized_mutual_info_score(label, clusters),
@@ -49,6 +49,7 @@ for name, columns in [("all", slice(0, 10)), ("first five", slice(0, 5))]:
         "batch_silhouette": scib_metrics.silhouette_batch(z, label, batch),
         "bras": scib_metrics.metrics.bras(z, label, batch),
         "ilisi": scib_metrics.ilisi_knn(wide, batch),
+        "kbet": scib_metrics.kbet_per_label(middle, batch, label),
         "graph_connectivity": scib_metrics.graph_connectivity(narrow, label),
         "pcr_comparison": scib_metrics.pcr_comparison(pca, z, batch, categorical=True),
     }

@@ -1,5 +1,6 @@
 //! k nearest neighbours, one interface over exact, tree and approximate search.
 
+mod diffusion;
 mod exact;
 mod graph;
 mod ivf;
@@ -9,6 +10,7 @@ mod tree;
 use ndarray::{Array2, ArrayView2};
 use serde::{Deserialize, Serialize};
 
+pub use diffusion::diffusion_map;
 pub(crate) use exact::products;
 pub use graph::Graph;
 pub(crate) use lloyd::lloyd;
