@@ -9,8 +9,12 @@ DATA ?=
 BATCH ?= batch
 LABEL ?= cell_type
 
+# For `make bench-paper`: how many seeds, and Pythons that have other tools, as METHOD=PYTHON.
+SEEDS ?= 2
+PEERS ?=
+
 # All targets select the same packages and the dev profile, so that no dependency is compiled twice. The dev profile is optimised.
-.PHONY: help demo test lint bench setup
+.PHONY: help demo test lint bench bench-paper setup
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -19,6 +23,7 @@ help: ## this list
 	@echo 'make test                    all tests'
 	@echo 'make lint                    format, clippy and documentation, warnings are errors'
 	@echo 'make bench                   times of the hot paths; other tools: see benches/README.md'
+	@echo 'make bench-paper             the comparisons of the CONCORD paper in small; other tools: PEERS="harmony=/path/to/python ..."'
 	@echo 'make setup                   only install what is missing'
 
 setup:
@@ -46,3 +51,6 @@ bench: setup
 	@echo 'Against other tools, in pairs (installs them in their own Python environment):'
 	@echo '  python3 benches/peers/run.py train      speed and memory beside concord-sc'
 	@echo '  python3 benches/peers/run.py quality    integration scores beside concord-sc and PCA'
+
+bench-paper: setup
+	cargo run --example paper -- benches/results/paper $(SEEDS) $(PEERS)
