@@ -7,11 +7,16 @@ only). Prints the package's version.
 """
 
 import importlib.metadata
+import os
 import sys
 import warnings
+from pathlib import Path
 
 warnings.filterwarnings("ignore")
 method, source, batch, seed, target = sys.argv[1:]
+source, target = Path(source).resolve(), Path(target).resolve()
+# Some tools leave files where they run.
+os.chdir(target.parent)
 
 import anndata
 import numpy as np

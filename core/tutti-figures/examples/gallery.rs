@@ -5,14 +5,14 @@
 use ndarray::Array2;
 use tutti::benchmark::{BenchmarkConfig, BenchmarkInput, benchmark};
 use tutti::data::Categorical;
-use tutti::downstream::{UmapConfig, umap};
+use tutti::downstream::{Linkage, RowDistance, UmapConfig, hierarchical, umap};
 use tutti::metrics::{TopologyConfig, betti_curves, persistence, trustworthiness};
 use tutti::neighbors::Metric;
 use tutti::preprocess::{PcaConfig, pca};
 use tutti::simulate::{SimulateConfig, simulate};
 use tutti_figures::{
-    Color, ColorMap, EmbeddingOptions, Panel, batch_composition, benchmark_table, betti_curves_figure, confusion_matrix,
-    dot_plot, embedding, embedding_by_level, embedding_grid, persistence_diagram, trustworthiness_curve,
+    Color, ColorMap, EmbeddingOptions, Heatmap, Panel, batch_composition, benchmark_table, betti_curves_figure, confusion_matrix,
+    dot_plot, embedding, embedding_by_level, embedding_grid, heatmap, persistence_diagram, scatter_3d, trustworthiness_curve,
 };
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -60,6 +60,31 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let curve = trustworthiness(components.view(), layout.view(), &k, Metric::Euclidean)?;
     trustworthiness_curve(&k, &[("UMAP".into(), curve.clone()), ("worse".into(), curve.iter().map(|c| c - 0.05).collect())])?
         .save(folder.join("trustworthiness.png"))?;
+
+    let means = Array2::from_shape_fn((24, 10), |(i, j)| {
+        ((i % 4) as f64 - (j % 4) as f64).powi(2) * -0.4 + 2.0 * first[i * 10 + j] as f64 * 0.1
+    });
+    let tree = hierarchical(means.mapv(|v| v as f32).view(), Linkage::Average, RowDistance::Euclidean)?;
+    let group = Categorical::from_values((0..24).map(|i| Some(format!("group {}", i % 4))));
+    let side = Categorical::from_values((0..24).map(|i| (i != 5).then_some(if i < 12 { "left" } else { "right" })));
+    heatmap(&Heatmap {
+        values: means.view(),
+        rows: &(1..=24).map(|i| format!("cluster {i}")).collect::<Vec<_>>(),
+        columns: &(1..=10).map(|i| format!("GENE{i}")).collect::<Vec<_>>(),
+        tree: Some(&tree),
+        annotations: &[("group", &group), ("side", &side)],
+        map: ColorMap::Diverging,
+    })?
+    .save(folder.join("heatmap.png"))?;
+
+    let components = pca(&cells.counts, &PcaConfig { n_components: 20, ..Default::default() })?.scores;
+    let three = umap(components.view(), &UmapConfig { n_components: 3, ..Default::default() })?;
+    let columns = [
+        ("cell type", Color::Category(&cells.cell_type)),
+        ("batch", Color::Category(&cells.batch)),
+        ("UMAP 1", Color::Values(&first, ColorMap::Viridis)),
+    ];
+    scatter_3d(three.view(), &columns, "simulated cells")?.save(folder.join("umap_3d.html"))?;
 
     // A circle has one loop.
     let angle = |i: usize| std::f64::consts::TAU * i as f64 / 120.0;

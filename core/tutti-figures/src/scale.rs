@@ -34,9 +34,13 @@ pub(crate) fn ticks(low: f64, high: f64, n: usize) -> Vec<f64> {
         return vec![low];
     }
     let power = 10f64.powf(raw.log10().floor());
-    let step = [1.0, 2.0, 5.0, 10.0].into_iter().map(|s| s * power).find(|s| *s >= raw * 0.999).unwrap_or(10.0 * power);
-    let first = (low / step - 1e-9).ceil() as i64;
-    let last = (high / step + 1e-9).floor() as i64;
+    let within = |step: f64| ((low / step - 1e-9).ceil() as i64, (high / step + 1e-9).floor() as i64);
+    // The widest step that still gives three ticks, from the one that gives about n.
+    let fit = [10.0, 5.0, 2.0, 1.0].into_iter().rev().find(|s| s * power >= raw * 0.999).unwrap_or(10.0);
+    let steps = [10.0, 5.0, 2.0, 1.0, 0.5, 0.2].into_iter().filter(|s| *s <= fit).map(|s| s * power);
+    let enough = |step: &f64| within(*step).1 - within(*step).0 >= 2;
+    let step = steps.clone().find(enough).unwrap_or(fit * power);
+    let (first, last) = within(step);
     (first..=last).map(|i| i as f64 * step).collect()
 }
 
@@ -59,7 +63,7 @@ mod tests {
     #[test]
     fn ticks_are_round_and_inside() {
         assert_eq!(ticks(0.0, 10.0, 5), [0.0, 2.0, 4.0, 6.0, 8.0, 10.0]);
-        assert_eq!(ticks(-0.31, 0.52, 4).iter().map(|t| (t * 100.0).round() as i64).collect::<Vec<_>>(), [0, 50]);
+        assert_eq!(ticks(-0.31, 0.52, 4).iter().map(|t| (t * 100.0).round() as i64).collect::<Vec<_>>(), [-20, 0, 20, 40]);
         assert_eq!(ticks(3.0, 3.0, 4), [3.0]);
         let all = ticks(0.0, 1.0, 5);
         assert_eq!(tick_text(all[1], &all), "0.2");

@@ -7,11 +7,13 @@ use std::path::Path;
 use ndarray::{Array2, array};
 use tutti::benchmark::{Family, Score};
 use tutti::data::Categorical;
+use tutti::downstream::{Linkage, RowDistance, hierarchical};
 use tutti::metrics::{Interval, betti_curves};
 use tutti::train::{EpochRecord, History};
 use tutti_figures::{
-    Color, ColorMap, EmbeddingOptions, Figure, Panel, batch_composition, benchmark_table, betti_curves_figure, confusion_matrix,
-    dot_plot, embedding, embedding_by_level, embedding_grid, persistence_diagram, training_history, trustworthiness_curve,
+    Color, ColorMap, EmbeddingOptions, Figure, Heatmap, Panel, batch_composition, benchmark_table, betti_curves_figure,
+    confusion_matrix, dot_plot, embedding, embedding_by_level, embedding_grid, heatmap, persistence_diagram, training_history,
+    trustworthiness_curve,
 };
 
 fn assert_snapshot(name: &str, figure: &Figure) {
@@ -85,6 +87,30 @@ fn a_diagram_shows_each_class_once_and_curves_each_embedding() {
     let curves = betti_curves(&diagrams, 10).unwrap();
     assert_snapshot("betti_curves", &betti_curves_figure(&[("a".into(), curves.clone())]).unwrap());
     assert!(betti_curves_figure(&[("a".into(), curves.clone()), ("b".into(), curves[..1].to_vec())]).is_err());
+}
+
+#[test]
+fn a_heatmap_has_a_rectangle_per_value_in_the_order_of_its_tree() {
+    let values = array![[0.0, 1.0], [5.0, f64::NAN], [0.1, 1.1]];
+    let tree =
+        hierarchical(array![[0.0f32, 1.0], [5.0, 6.0], [0.1, 1.1]].view(), Linkage::Average, RowDistance::Euclidean).unwrap();
+    let side = Categorical::from_values([Some("a"), None, Some("b")]);
+    let rows = names("row", 3);
+    let what = Heatmap {
+        values: values.view(),
+        rows: &rows,
+        columns: &names("column", 2),
+        tree: Some(&tree),
+        annotations: &[("side", &side)],
+        map: ColorMap::Diverging,
+    };
+    let figure = heatmap(&what).unwrap();
+    assert_snapshot("heatmap", &figure);
+    let svg = figure.editable_svg().unwrap();
+    let place = |name: &str| svg.find(name).unwrap();
+    let written: Vec<usize> = tree.order.iter().map(|i| place(&rows[*i])).collect();
+    assert!(written.windows(2).all(|w| w[0] < w[1]));
+    assert!(heatmap(&Heatmap { rows: &rows[..2], ..what }).unwrap_err().to_string().contains("2 names of rows for 3"));
 }
 
 fn scored(name: &str, value: f64) -> (String, Vec<Score>) {

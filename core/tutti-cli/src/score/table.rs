@@ -25,7 +25,7 @@ impl Scored {
     }
 }
 
-/// Refuses names of files that [`write`] does not know, before anything is computed.
+/// Refuses names of files that [`write()`] does not know, before anything is computed.
 pub fn ending(path: &Path) -> Result<&str> {
     match path.extension().and_then(|e| e.to_str()) {
         Some(ending @ ("csv" | "tsv" | "parquet" | "json")) => Ok(ending),
