@@ -4,9 +4,9 @@ use ndarray::Array2;
 use serde_json::Value;
 use tutti::data::Categorical;
 use tutti::metrics::{
-    Correlation, ScibConfig, ScibInput, TopologyConfig, distance_correlation, persistence, scib, trustworthiness,
+    Correlation, ScibConfig, ScibInput, TopologyConfig, distance_correlation, kbet_per_label, persistence, scib, trustworthiness,
 };
-use tutti::neighbors::Metric;
+use tutti::neighbors::{Metric, NeighborConfig, nearest_self};
 use tutti_io::{ReadOptions, read};
 
 #[test]
@@ -29,6 +29,29 @@ fn scores_agree_with_scib_metrics() {
         for (name, theirs) in case["scores"].as_object().unwrap() {
             let (ours, theirs) = (ours[name].as_f64().unwrap(), theirs.as_f64().unwrap());
             assert!((ours - theirs).abs() < 1e-3, "{} {name}: {ours} and {theirs}", case["name"]);
+        }
+    }
+}
+
+#[test]
+fn kbet_of_each_label_agrees_with_scib_metrics() {
+    let Some(folder) = crate::shared_data() else { return };
+    let expected: Value = serde_json::from_str(include_str!("data/expected_scib.json")).unwrap();
+    let data = read(&folder.join("pbmc_10x_three_chemistries.h5ad"), &ReadOptions::default()).unwrap();
+    let (label, batch) = (data.categorical("cell_type").unwrap(), data.categorical("batch").unwrap());
+    let codes = |column: &Categorical| column.codes().iter().map(|c| c.unwrap()).collect::<Vec<u32>>();
+    let (labels, batches) = (codes(&label), codes(&batch));
+    let rows = &expected["pca"];
+    let pca = Array2::from_shape_fn((label.len(), 10), |(i, j)| rows[i][j].as_f64().unwrap() as f32);
+    let mean = |i: usize, j: usize| expected["batch_means"][&batch.levels()[batches[i] as usize]][j].as_f64().unwrap() as f32;
+    let centred = Array2::from_shape_fn(pca.dim(), |(i, j)| pca[[i, j]] - mean(i, j));
+    for (embedding, theirs) in [(pca, &expected["cases"][0]["kbet"]), (centred, &expected["kbet_centred"])] {
+        let neighbors = nearest_self(embedding.view(), &NeighborConfig { n_neighbors: 50, ..Default::default() }).unwrap();
+        let ours = kbet_per_label(&neighbors, &batches, &labels).unwrap();
+        for (level, ours) in label.levels().iter().zip(ours) {
+            let theirs = theirs[level].as_f64();
+            let close = ours.zip(theirs).is_none_or(|(a, b)| (a - b).abs() < 1e-3);
+            assert!(ours.is_some() == theirs.is_some() && close, "{level}: {ours:?} and {theirs:?}");
         }
     }
 }

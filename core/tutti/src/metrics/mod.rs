@@ -7,6 +7,7 @@ mod classification;
 mod geometry;
 mod graph_connectivity;
 mod isolated_labels;
+mod kbet;
 mod lisi;
 mod neighborhood;
 mod pcr;
@@ -22,6 +23,7 @@ pub use classification::{Calibration, Confusion, ReliabilityBin, auroc, calibrat
 pub use geometry::{Correlation, distance_correlation, trustworthiness};
 pub use graph_connectivity::graph_connectivity;
 pub use isolated_labels::isolated_labels;
+pub use kbet::{kbet, kbet_per_label};
 pub use lisi::{clisi, ilisi, lisi};
 pub use neighborhood::{knn_purity, same_batch_ratio};
 pub use pcr::{explained_by_groups, pcr_comparison};

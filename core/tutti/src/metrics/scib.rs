@@ -3,7 +3,7 @@
 use ndarray::{ArrayView2, Axis};
 
 use super::{
-    adjusted_rand_index, batch_silhouette, bras, check_cells, clisi, graph_connectivity, ilisi, isolated_labels,
+    adjusted_rand_index, batch_silhouette, bras, check_cells, clisi, graph_connectivity, ilisi, isolated_labels, kbet,
     label_silhouette, normalized_mutual_information, pcr_comparison,
 };
 use crate::data::Categorical;
@@ -17,13 +17,15 @@ pub struct ScibConfig {
     pub n_neighbors: usize,
     /// Neighbours, the cell itself among them, for the graph connectivity. Default 15.
     pub n_neighbors_graph: usize,
+    /// Neighbours, the cell itself among them, for kBET. Default 50.
+    pub n_neighbors_kbet: usize,
     /// Distance. Default Euclidean, as in scIB; the cosine suits embeddings of contrastive systems.
     pub metric: Metric,
 }
 
 impl Default for ScibConfig {
     fn default() -> Self {
-        Self { n_neighbors: 90, n_neighbors_graph: 15, metric: Metric::Euclidean }
+        Self { n_neighbors: 90, n_neighbors_graph: 15, n_neighbors_kbet: 50, metric: Metric::Euclidean }
     }
 }
 
@@ -67,6 +69,8 @@ pub struct ScibScores {
     pub bras: Option<f64>,
     /// iLISI.
     pub ilisi: Option<f64>,
+    /// kBET within labels.
+    pub kbet: Option<f64>,
     /// Graph connectivity.
     pub graph_connectivity: Option<f64>,
     /// Less variance explained by the batch than before.
@@ -81,7 +85,7 @@ impl ScibScores {
 
     /// Mean of the scores of batch correction that there are. As in scib-metrics 0.5, BRAS counts; the batch silhouette stands beside.
     pub fn batch_correction(&self) -> Option<f64> {
-        mean([self.bras, self.ilisi, self.graph_connectivity, self.pcr_comparison])
+        mean([self.bras, self.ilisi, self.kbet, self.graph_connectivity, self.pcr_comparison])
     }
 
     /// 0.6 times the biology plus 0.4 times the correction.
@@ -115,7 +119,7 @@ pub fn scib(input: &ScibInput<'_>, config: &ScibConfig) -> Result<ScibScores> {
     let codes = |column: &Categorical| cells.iter().filter_map(|i| column.codes()[*i]).collect::<Vec<u32>>();
     let (labels, batches) = (codes(input.label), codes(input.batch));
     let clusters: Option<Vec<u32>> = input.clusters.map(|c| cells.iter().map(|i| c[*i]).collect());
-    let n_neighbors = config.n_neighbors.max(config.n_neighbors_graph).min(cells.len());
+    let n_neighbors = config.n_neighbors.max(config.n_neighbors_graph).max(config.n_neighbors_kbet).min(cells.len());
     let all = nearest_self(x.view(), &NeighborConfig { n_neighbors, metric: config.metric, ..Default::default() })?;
     let wide = all.first(config.n_neighbors);
     let leiden = best_by_nmi(input.leiden, &cells, &labels)?;
@@ -134,6 +138,7 @@ pub fn scib(input: &ScibInput<'_>, config: &ScibConfig) -> Result<ScibScores> {
         batch_silhouette: batch_silhouette(x.view(), &labels, &batches, config.metric).ok(),
         bras: bras(x.view(), &labels, &batches).ok(),
         ilisi: of(many(&batches), &|| ilisi(&wide, &batches, None))?,
+        kbet: kbet(&all.first(config.n_neighbors_kbet), &batches, &labels)?,
         graph_connectivity: Some(graph_connectivity(&all.first(config.n_neighbors_graph), &labels)?),
         pcr_comparison: match input.before.filter(|_| many(&batches)) {
             Some(before) => Some(pcr_comparison(before.select(Axis(0), &cells).view(), x.view(), &batches)?),
