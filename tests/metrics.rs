@@ -3,10 +3,11 @@
 use ndarray::Array2;
 use serde_json::Value;
 use tutti::data::Categorical;
+use tutti::downstream::diffusion_pseudotime;
 use tutti::metrics::{
     Correlation, ScibConfig, ScibInput, TopologyConfig, distance_correlation, kbet_per_label, persistence, scib, trustworthiness,
 };
-use tutti::neighbors::{Metric, NeighborConfig, nearest_self};
+use tutti::neighbors::{Graph, Metric, NeighborConfig, nearest_self};
 use tutti_io::{ReadOptions, read};
 
 #[test]
@@ -53,6 +54,21 @@ fn kbet_of_each_label_agrees_with_scib_metrics() {
             let close = ours.zip(theirs).is_none_or(|(a, b)| (a - b).abs() < 1e-3);
             assert!(ours.is_some() == theirs.is_some() && close, "{level}: {ours:?} and {theirs:?}");
         }
+    }
+}
+
+#[test]
+fn diffusion_pseudotime_agrees_with_scanpy() {
+    let expected: Value = serde_json::from_str(include_str!("data/expected_pseudotime.json")).unwrap();
+    let scores: Value = serde_json::from_str(include_str!("data/expected_scib.json")).unwrap();
+    let (rows, theirs) = (&scores["pca"], expected["pseudotime"].as_array().unwrap());
+    let x = Array2::from_shape_fn((theirs.len(), 10), |(i, j)| rows[i][j].as_f64().unwrap() as f32);
+    let neighbors = nearest_self(x.view(), &NeighborConfig { n_neighbors: 15, ..Default::default() }).unwrap();
+    let root = expected["root"].as_u64().unwrap() as usize;
+    let ours = diffusion_pseudotime(&Graph::fuzzy(&neighbors), root, 10).unwrap();
+    for (i, (ours, theirs)) in ours.iter().zip(theirs).enumerate() {
+        let theirs = theirs.as_f64().unwrap();
+        assert!(ours.is_some_and(|t| (f64::from(t) - theirs).abs() < 1e-3), "cell {i}: {ours:?} and {theirs}");
     }
 }
 
