@@ -3,10 +3,11 @@
 use ndarray::Array2;
 use serde_json::Value;
 use tutti::data::Categorical;
+use tutti::downstream::diffusion_pseudotime;
 use tutti::metrics::{
-    Correlation, ScibConfig, ScibInput, TopologyConfig, distance_correlation, persistence, scib, trustworthiness,
+    Correlation, ScibConfig, ScibInput, TopologyConfig, distance_correlation, kbet_per_label, persistence, scib, trustworthiness,
 };
-use tutti::neighbors::Metric;
+use tutti::neighbors::{Graph, Metric, NeighborConfig, nearest_self};
 use tutti_io::{ReadOptions, read};
 
 #[test]
@@ -30,6 +31,44 @@ fn scores_agree_with_scib_metrics() {
             let (ours, theirs) = (ours[name].as_f64().unwrap(), theirs.as_f64().unwrap());
             assert!((ours - theirs).abs() < 1e-3, "{} {name}: {ours} and {theirs}", case["name"]);
         }
+    }
+}
+
+#[test]
+fn kbet_of_each_label_agrees_with_scib_metrics() {
+    let Some(folder) = crate::shared_data() else { return };
+    let expected: Value = serde_json::from_str(include_str!("data/expected_scib.json")).unwrap();
+    let data = read(&folder.join("pbmc_10x_three_chemistries.h5ad"), &ReadOptions::default()).unwrap();
+    let (label, batch) = (data.categorical("cell_type").unwrap(), data.categorical("batch").unwrap());
+    let codes = |column: &Categorical| column.codes().iter().map(|c| c.unwrap()).collect::<Vec<u32>>();
+    let (labels, batches) = (codes(&label), codes(&batch));
+    let rows = &expected["pca"];
+    let pca = Array2::from_shape_fn((label.len(), 10), |(i, j)| rows[i][j].as_f64().unwrap() as f32);
+    let mean = |i: usize, j: usize| expected["batch_means"][&batch.levels()[batches[i] as usize]][j].as_f64().unwrap() as f32;
+    let centred = Array2::from_shape_fn(pca.dim(), |(i, j)| pca[[i, j]] - mean(i, j));
+    for (embedding, theirs) in [(pca, &expected["cases"][0]["kbet"]), (centred, &expected["kbet_centred"])] {
+        let neighbors = nearest_self(embedding.view(), &NeighborConfig { n_neighbors: 50, ..Default::default() }).unwrap();
+        let ours = kbet_per_label(&neighbors, &batches, &labels).unwrap();
+        for (level, ours) in label.levels().iter().zip(ours) {
+            let theirs = theirs[level].as_f64();
+            let close = ours.zip(theirs).is_none_or(|(a, b)| (a - b).abs() < 1e-3);
+            assert!(ours.is_some() == theirs.is_some() && close, "{level}: {ours:?} and {theirs:?}");
+        }
+    }
+}
+
+#[test]
+fn diffusion_pseudotime_agrees_with_scanpy() {
+    let expected: Value = serde_json::from_str(include_str!("data/expected_pseudotime.json")).unwrap();
+    let scores: Value = serde_json::from_str(include_str!("data/expected_scib.json")).unwrap();
+    let (rows, theirs) = (&scores["pca"], expected["pseudotime"].as_array().unwrap());
+    let x = Array2::from_shape_fn((theirs.len(), 10), |(i, j)| rows[i][j].as_f64().unwrap() as f32);
+    let neighbors = nearest_self(x.view(), &NeighborConfig { n_neighbors: 15, ..Default::default() }).unwrap();
+    let root = expected["root"].as_u64().unwrap() as usize;
+    let ours = diffusion_pseudotime(&Graph::fuzzy(&neighbors), root, 10).unwrap();
+    for (i, (ours, theirs)) in ours.iter().zip(theirs).enumerate() {
+        let theirs = theirs.as_f64().unwrap();
+        assert!(ours.is_some_and(|t| (f64::from(t) - theirs).abs() < 1e-3), "cell {i}: {ours:?} and {theirs}");
     }
 }
 

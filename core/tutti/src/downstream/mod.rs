@@ -3,9 +3,11 @@
 mod cluster;
 mod communities;
 mod hierarchy;
+mod pseudotime;
 mod umap;
 
 pub use cluster::{KMeans, KMeansConfig, k_means};
 pub use communities::{Communities, CommunityConfig, leiden, leiden_at, louvain, modularity};
 pub use hierarchy::{Hierarchy, Linkage, Merge, RowDistance, hierarchical};
+pub use pseudotime::{diffusion_pseudotime, graph_pseudotime, medoid};
 pub use umap::{UmapConfig, umap, umap_of_graph};

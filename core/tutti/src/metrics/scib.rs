@@ -3,12 +3,12 @@
 use ndarray::{ArrayView2, Axis};
 
 use super::{
-    adjusted_rand_index, batch_silhouette, bras, check_cells, clisi, graph_connectivity, ilisi, isolated_labels, kbet_per_label,
+    adjusted_rand_index, batch_silhouette, bras, check_cells, clisi, graph_connectivity, ilisi, isolated_labels, kbet,
     label_silhouette, normalized_mutual_information, pcr_comparison,
 };
 use crate::data::Categorical;
 use crate::error::{Error, Result};
-use crate::neighbors::{Graph, Metric, NeighborConfig, nearest_self};
+use crate::neighbors::{Metric, NeighborConfig, nearest_self};
 
 /// Settings of [`scib`].
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -17,7 +17,7 @@ pub struct ScibConfig {
     pub n_neighbors: usize,
     /// Neighbours, the cell itself among them, for the graph connectivity. Default 15.
     pub n_neighbors_graph: usize,
-    /// Neighbours, the cell itself among them, of the graph for kBET. Default 50.
+    /// Neighbours, the cell itself among them, for kBET. Default 50.
     pub n_neighbors_kbet: usize,
     /// Distance. Default Euclidean, as in scIB; the cosine suits embeddings of contrastive systems.
     pub metric: Metric,
@@ -69,7 +69,7 @@ pub struct ScibScores {
     pub bras: Option<f64>,
     /// iLISI.
     pub ilisi: Option<f64>,
-    /// kBET per label.
+    /// kBET within labels.
     pub kbet: Option<f64>,
     /// Graph connectivity.
     pub graph_connectivity: Option<f64>,
@@ -140,10 +140,7 @@ pub fn scib(input: &ScibInput<'_>, config: &ScibConfig) -> Result<ScibScores> {
         batch_silhouette: batch_silhouette(x.view(), &labels, &batches, config.metric).ok(),
         bras: bras(x.view(), &labels, &batches).ok(),
         ilisi: of(many(&batches), &|| ilisi(&wide, &batches, None))?,
-        kbet: match many(&batches) {
-            true => kbet_per_label(&Graph::fuzzy(&all.first(config.n_neighbors_kbet)), &labels, &batches)?,
-            false => None,
-        },
+        kbet: kbet(&all.first(config.n_neighbors_kbet), &batches, &labels)?,
         graph_connectivity: Some(graph_connectivity(&all.first(config.n_neighbors_graph), &labels)?),
         pcr_comparison: match input.before.filter(|_| many(&batches)) {
             Some(before) => Some(pcr_comparison(before.select(Axis(0), &cells).view(), x.view(), &batches)?),

@@ -4,13 +4,14 @@ mod diffusion;
 mod exact;
 mod graph;
 mod ivf;
+mod lanczos;
 mod lloyd;
 mod tree;
 
 use ndarray::{Array2, ArrayView2};
 use serde::{Deserialize, Serialize};
 
-pub use diffusion::diffusion_map;
+pub(crate) use diffusion::diffusion_map;
 pub(crate) use exact::products;
 pub use graph::Graph;
 pub(crate) use lloyd::lloyd;

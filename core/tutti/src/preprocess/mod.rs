@@ -9,4 +9,5 @@ mod pca;
 pub use filter::{CellFilter, GeneFilter, gene_means, keep_cells, keep_genes};
 pub use hvg::{HvgConfig, HvgFlavor, HvgResult, highly_variable_genes};
 pub use normalize::{Normalized, TargetSum, to_memory};
+pub(crate) use pca::product;
 pub use pca::{Pca, PcaConfig, pca};

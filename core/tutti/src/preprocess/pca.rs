@@ -249,7 +249,8 @@ fn orthonormal(x: Array2<f64>) -> Result<Array2<f64>> {
 /// Rows of `a` that one task multiplies; fixed, so that threads change no bit.
 const PRODUCT_ROWS: usize = 64;
 
-fn product(a: ArrayView2<'_, f64>, b: ArrayView2<'_, f64>) -> Array2<f64> {
+/// Matrix product, the same for any number of threads.
+pub(crate) fn product(a: ArrayView2<'_, f64>, b: ArrayView2<'_, f64>) -> Array2<f64> {
     let mut out = Array2::<f64>::zeros((a.nrows(), b.ncols()));
     out.axis_chunks_iter_mut(Axis(0), PRODUCT_ROWS).into_par_iter().zip(a.axis_chunks_iter(Axis(0), PRODUCT_ROWS)).for_each(
         |(mut out, a)| {
