@@ -76,6 +76,7 @@ impl EmbeddingScores {
             score(Batch, "batch_silhouette", "batch silhouette", s.batch_silhouette),
             score(Batch, "bras", "BRAS", s.bras),
             score(Batch, "ilisi", "iLISI", s.ilisi),
+            score(Batch, "kbet", "kBET", s.kbet),
             score(Batch, "graph_connectivity", "graph connectivity", s.graph_connectivity),
             score(Batch, "pcr_comparison", "PCR comparison", s.pcr_comparison),
             sum(Batch, "batch_correction", "= batches gone", s.batch_correction()),
