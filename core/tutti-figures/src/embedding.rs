@@ -138,7 +138,8 @@ pub fn embedding_grid(panels: &[Panel<'_>], options: &EmbeddingOptions) -> Resul
                 }
             }
             if i == 0 {
-                arrows(canvas, (x, y + side), &options.axes)?;
+                // A little outside, where points seldom are.
+                arrows(canvas, (x - 6.0, y + side + 8.0), &options.axes)?;
             }
             prepared.labels.iter().try_for_each(|(name, at)| halo(canvas, name, (x + at.0, y + at.1)))?;
             prepared.legend.draw(canvas, (x + side + theme::GAP, y), side)?;
