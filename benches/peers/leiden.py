@@ -21,7 +21,8 @@ import anndata
 import igraph
 import leidenalg
 import numpy as np
-import scanpy as sc
+
+from components import components
 
 parser = argparse.ArgumentParser()
 parser.add_argument("files", nargs="+", type=Path)
@@ -29,19 +30,6 @@ parser.add_argument("--example", default="target/debug/examples/leiden")
 parser.add_argument("--repeat", type=int, default=1)
 arguments = parser.parse_args()
 RESOLUTIONS = [0.2, 1.0, 2.0]
-
-
-def components(path, repeat):
-    adata = anndata.read_h5ad(path)
-    adata.uns.clear()
-    if float(adata.X.max()) > 50:
-        sc.pp.normalize_total(adata, target_sum=1e4)
-        sc.pp.log1p(adata)
-    z = sc.pp.pca(adata.X, n_comps=50, random_state=0, return_info=False).astype(np.float32)
-    z = np.tile(z, (repeat, 1))
-    if repeat > 1:
-        z = z + np.random.default_rng(0).normal(scale=0.3 * z.std(0), size=z.shape)
-    return np.ascontiguousarray(z, dtype=np.float32)
 
 
 def timed(run):

@@ -36,8 +36,13 @@ with tempfile.TemporaryDirectory() as folder:
 begin = time.perf_counter()
 kmeans = scib_metrics.nmi_ari_cluster_labels_kmeans(z, label)
 wide = pynndescent(z, n_neighbors=90, random_state=0)
+leiden = scib_metrics.nmi_ari_cluster_labels_leiden(wide.subset_neighbors(15), label, n_jobs=2)
 theirs = {
     "isolated_labels": scib_metrics.isolated_labels(z, label, batch),
+    "nmi_leiden": leiden["nmi"],
+    "ari_leiden": leiden["ari"],
+    "bras": scib_metrics.metrics.bras(z, label, batch),
+    "kbet": scib_metrics.kbet_per_label(wide.subset_neighbors(50), batch, label),
     "nmi": kmeans["nmi"],
     "ari": kmeans["ari"],
     "label_silhouette": scib_metrics.silhouette_label(z, label),
