@@ -5,14 +5,15 @@
 use ndarray::Array2;
 use tutti::benchmark::{BenchmarkConfig, BenchmarkInput, benchmark};
 use tutti::data::Categorical;
-use tutti::downstream::{Linkage, RowDistance, UmapConfig, hierarchical, umap};
+use tutti::downstream::{CommunityConfig, Linkage, RowDistance, UmapConfig, hierarchical, leiden, umap};
 use tutti::metrics::{TopologyConfig, betti_curves, persistence, trustworthiness};
-use tutti::neighbors::Metric;
+use tutti::neighbors::{Graph, Metric, NeighborConfig, nearest_self};
 use tutti::preprocess::{PcaConfig, pca};
 use tutti::simulate::{SimulateConfig, simulate};
 use tutti_figures::{
     Color, ColorMap, EmbeddingOptions, Heatmap, Panel, batch_composition, benchmark_table, betti_curves_figure, confusion_matrix,
-    dot_plot, embedding, embedding_by_level, embedding_grid, heatmap, persistence_diagram, scatter_3d, trustworthiness_curve,
+    dot_plot, embedding, embedding_by_level, embedding_grid, heatmap, persistence_diagram, river, scatter_3d,
+    trustworthiness_curve,
 };
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -85,6 +86,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ("UMAP 1", Color::Values(&first, ColorMap::Viridis)),
     ];
     scatter_3d(three.view(), &columns, "simulated cells")?.save(folder.join("umap_3d.html"))?;
+
+    let clusters =
+        leiden(&Graph::fuzzy(&nearest_self(components.view(), &NeighborConfig::default())?), &CommunityConfig::default())?;
+    let clusters = Categorical::from_values(clusters.labels.iter().map(|c| Some(format!("cluster {c}"))));
+    river(&[("cell type", &cells.cell_type), ("Leiden", &clusters), ("batch", &cells.batch)])?.save(folder.join("river.png"))?;
 
     // A circle has one loop.
     let angle = |i: usize| std::f64::consts::TAU * i as f64 / 120.0;

@@ -12,8 +12,8 @@ use tutti::metrics::{Interval, betti_curves};
 use tutti::train::{EpochRecord, History};
 use tutti_figures::{
     Color, ColorMap, EmbeddingOptions, Figure, Heatmap, Panel, batch_composition, benchmark_table, betti_curves_figure,
-    confusion_matrix, dot_plot, embedding, embedding_by_level, embedding_grid, heatmap, persistence_diagram, training_history,
-    trustworthiness_curve,
+    confusion_matrix, dot_plot, embedding, embedding_by_level, embedding_grid, heatmap, persistence_diagram, river,
+    training_history, trustworthiness_curve,
 };
 
 fn assert_snapshot(name: &str, figure: &Figure) {
@@ -111,6 +111,17 @@ fn a_heatmap_has_a_rectangle_per_value_in_the_order_of_its_tree() {
     let written: Vec<usize> = tree.order.iter().map(|i| place(&rows[*i])).collect();
     assert!(written.windows(2).all(|w| w[0] < w[1]));
     assert!(heatmap(&Heatmap { rows: &rows[..2], ..what }).unwrap_err().to_string().contains("2 names of rows for 3"));
+}
+
+#[test]
+fn a_river_has_a_flow_per_pair_of_levels_that_share_cells() {
+    let from = Categorical::from_values([Some("a"), Some("a"), Some("b"), Some("b"), None]);
+    let to = Categorical::from_values([Some("x"), Some("y"), Some("y"), Some("y"), Some("x")]);
+    let figure = river(&[("before", &from), ("after", &to)]).unwrap();
+    assert_snapshot("river", &figure);
+    assert_eq!(figure.editable_svg().unwrap().matches("<polygon").count(), 3);
+    assert!(river(&[("before", &from)]).is_err());
+    assert!(river(&[("before", &from), ("after", &column(4, 2))]).unwrap_err().to_string().contains("4 cells"));
 }
 
 fn scored(name: &str, value: f64) -> (String, Vec<Score>) {
