@@ -19,7 +19,7 @@ const SHAPES: usize = 10_000;
 /// What the colour of a point tells.
 #[derive(Debug, Clone, Copy)]
 pub enum Color<'a> {
-    /// The category of each cell; cells without one are grey and lie beneath.
+    /// The category of each cell; cells without one are grey and lie beneath. There are 40 colours: of more levels, some share one.
     Category(&'a Categorical),
     /// A number per cell; the largest lie on top. Those that are not finite are grey and lie beneath.
     Values(&'a [f32], ColorMap),
@@ -47,9 +47,9 @@ pub struct Panel<'a> {
 pub struct EmbeddingOptions {
     /// Side of a panel in pixels (96 per inch), 60 to 4,000. Default 260.
     pub panel_size: f64,
-    /// Panels side by side. Default 2.
+    /// Panels side by side, at least 1. Default 2.
     pub n_columns: usize,
-    /// Radius of a point in pixels; `None` fits it to the number of cells.
+    /// Radius of a point in pixels, 0.1 to 100; `None` fits it to the number of cells.
     pub point_radius: Option<f64>,
     /// Names of the axes, e.g. `UMAP 1`; empty draws none.
     pub axes: [String; 2],
@@ -104,8 +104,14 @@ pub fn embedding_grid(panels: &[Panel<'_>], options: &EmbeddingOptions) -> Resul
     if !(60.0..=4000.0).contains(&options.panel_size) {
         return Err(Error::data(format!("panel_size is {}", options.panel_size), "give 60 to 4000 pixels, e.g. 260"));
     }
+    if options.n_columns == 0 {
+        return Err(Error::data("n_columns is 0", "give at least 1"));
+    }
+    if let Some(radius) = options.point_radius.filter(|r| !(0.1..=100.0).contains(r)) {
+        return Err(Error::data(format!("point_radius is {radius}"), "give 0.1 to 100 pixels, or none to fit it"));
+    }
     panels.iter().try_for_each(check)?;
-    let n_columns = options.n_columns.clamp(1, panels.len());
+    let n_columns = options.n_columns.min(panels.len());
     let side = options.panel_size;
     let prepared: Vec<Prepared> = panels.iter().map(|panel| prepare(panel, options)).collect();
     let legend_width = |column: usize| {

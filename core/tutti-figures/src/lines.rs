@@ -16,7 +16,7 @@ use crate::theme;
 pub struct Series {
     /// What the legend calls it.
     pub name: String,
-    /// Its points, from left to right. Those that are not finite are left out.
+    /// Its points, from left to right. Where one is not finite, the curve breaks.
     pub points: Vec<(f64, f64)>,
 }
 
@@ -90,8 +90,13 @@ fn legend(panel: &LinePanel) -> Legend {
 }
 
 fn curve(canvas: &mut Canvas<'_>, panel: &LinePanel, axes: &Axes<'_>, series: &Series, color: Rgb) -> Result<()> {
-    let finite = series.points.iter().filter(|p| p.0.is_finite() && p.1.is_finite());
-    let points: Vec<(f64, f64)> = finite.map(|p| axes.at(*p)).collect();
+    let finite = |p: &(f64, f64)| p.0.is_finite() && p.1.is_finite();
+    let parts = series.points.split(|p| !finite(p)).filter(|part| !part.is_empty());
+    parts.map(|part| part.iter().map(|p| axes.at(*p)).collect()).try_for_each(|part: Vec<_>| stretch(canvas, panel, part, color))
+}
+
+/// A part of a curve without breaks, in pixels.
+fn stretch(canvas: &mut Canvas<'_>, panel: &LinePanel, points: Vec<(f64, f64)>, color: Rgb) -> Result<()> {
     let path: Vec<(f64, f64)> = match panel.stepped {
         false => points.clone(),
         true => points.windows(2).flat_map(|w| [w[0], (w[1].0, w[0].1)]).chain(points.last().copied()).collect(),

@@ -16,7 +16,7 @@ const OKABE_ITO: [Rgb; 6] =
 /// Distinct colours there are; more categories start over.
 const DISTINCT: usize = 40;
 
-/// The colours of `n` categories. The first ones are those of Okabe and Ito; each next one is the colour furthest from all before it,
+/// The colours of `n` categories; from the 41st on they come again. The first ones are those of Okabe and Ito; each next one is the colour furthest from all before it,
 /// in the OKLab space, as the common and the two red-green deficient kinds of eyes see it.
 pub fn categorical(n: usize) -> Vec<Rgb> {
     static COLORS: LazyLock<Vec<Rgb>> = LazyLock::new(distinct);
@@ -96,7 +96,8 @@ fn oklab([r, g, b]: [f32; 3]) -> [f32; 3] {
     ]
 }
 
-/// Colours of numbers.
+/// Colours of numbers. The diverging map and the blues include color specifications and designs developed by Cynthia Brewer
+/// (<https://colorbrewer.org>).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ColorMap {
     /// From dark blue over green to yellow; equal steps look equal, also without colour.

@@ -189,6 +189,9 @@ fn odd_input_is_drawn_or_refused_with_its_place() {
     assert!(refused(&Array2::zeros((0, 2)), Color::Plain).contains("0 cells"));
     assert!(refused(&points(5), Color::Category(&column(4, 2))).contains("5 cells and colours for 4"));
     assert!(refused(&points(4), Color::Highlight(&column(4, 2), "type 9")).contains("type 0, type 1"));
+    let with = |options: EmbeddingOptions| embedding(one.view(), Color::Plain, "x", &options).unwrap_err().to_string();
+    assert!(with(EmbeddingOptions { point_radius: Some(f64::NAN), ..Default::default() }).contains("point_radius is NaN"));
+    assert!(with(EmbeddingOptions { n_columns: 0, ..Default::default() }).contains("n_columns"));
     assert!(embedding_grid(&[], &options).is_err());
     assert!(confusion_matrix(Array2::zeros((2, 2)).view(), &names("a", 1), &names("a", 2)).is_err());
     assert!(batch_composition(&column(4, 2), &column(5, 2)).is_err());

@@ -58,6 +58,54 @@ pub fn state_distance_correlation(
     over_states(&distances(original)?, &distances(embedding)?, states, correlation)
 }
 
+/// Correlation over pairs of states of the distance between their means in an embedding and the number of branches between them in the tree of
+/// lineages, -1 to 1: whether what parted late lies near. `parents[s]` is the state that state s comes from, `None` for the root or roots; pairs
+/// in different trees are left out. States without cells may stand within the tree.
+///
+/// # Errors
+/// [`Error::Data`] for unequal numbers of cells, a state without a place in the tree, a tree that runs in a circle, or fewer than 3 states with cells.
+pub fn lineage_distance_correlation(
+    embedding: ArrayView2<'_, f32>,
+    states: &[u32],
+    parents: &[Option<u32>],
+    metric: Metric,
+    correlation: Correlation,
+) -> Result<f64> {
+    let mut there = states.to_vec();
+    there.sort_unstable();
+    there.dedup();
+    let ways: Vec<Vec<u32>> = there.iter().map(|state| way_to_root(*state, parents)).collect::<Result<_>>()?;
+    let distances = between(&Groups::new(embedding, states)?.centroids, metric);
+    let pairs = (0..ways.len()).flat_map(|i| (i + 1..ways.len()).map(move |j| (i, j)));
+    let (tree, embedded): (Vec<f64>, Vec<f64>) =
+        pairs.zip(distances).filter_map(|((i, j), d)| Some((branches_between(&ways[i], &ways[j])? as f64, d))).unzip();
+    over_states(&tree, &embedded, states, correlation)
+}
+
+/// The state and all that it comes from.
+fn way_to_root(state: u32, parents: &[Option<u32>]) -> Result<Vec<u32>> {
+    let mut way = vec![state];
+    loop {
+        let last = way[way.len() - 1];
+        match parents.get(last as usize) {
+            None => {
+                let problem = format!("state number {last} has no place among {} parents", parents.len());
+                return Err(Error::data(problem, "give the parent of every state, none for the root"));
+            }
+            Some(None) => return Ok(way),
+            Some(Some(_)) if way.len() > parents.len() => {
+                return Err(Error::data(format!("the parents of state number {state} run in a circle"), "correct the tree"));
+            }
+            Some(Some(parent)) => way.push(*parent),
+        }
+    }
+}
+
+/// Steps from the one up to the nearest state that both come from, and down to the other.
+fn branches_between(a: &[u32], b: &[u32]) -> Option<usize> {
+    a.iter().enumerate().find_map(|(up, state)| b.iter().position(|other| other == state).map(|down| up + down))
+}
+
 /// log10 of the mean distance between the means of states, over the mean distance between the means of the batches of a state: above
 /// 0 where states are further apart than batches.
 ///
@@ -140,6 +188,30 @@ impl Groups {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_tree_laid_out_by_its_branches_is_kept_and_a_shuffled_one_is_not() {
+        // 0 is the root; 1 and 2 come from it, 3 and 4 from 1, 5 from 2. States lie where their branches lead.
+        let parents = [None, Some(0), Some(0), Some(1), Some(1), Some(2)];
+        let place: [[f32; 4]; 6] =
+            [[0., 0., 0., 0.], [1., 0., 0., 0.], [-1., 0., 0., 0.], [1., 1., 0., 0.], [1., 0., 1., 0.], [-1., 0., 0., 1.]];
+        let states: Vec<u32> = (0..60).map(|i| i % 6).collect();
+        let score = |of: &dyn Fn(usize) -> usize| {
+            let x = Array2::from_shape_fn((60, 4), |(i, d)| place[of(i % 6)][d]);
+            lineage_distance_correlation(x.view(), &states, &parents, Metric::Euclidean, Correlation::Spearman).unwrap()
+        };
+        assert!(score(&|s| s) > 0.9, "{}", score(&|s| s));
+        assert!(score(&|s| (s * 5 + 2) % 6) < 0.5);
+        assert_eq!(branches_between(&way_to_root(3, &parents).unwrap(), &way_to_root(5, &parents).unwrap()), Some(4));
+        let circle = [Some(1), Some(0), None, None, None, None];
+        let x = Array2::<f32>::zeros((60, 4));
+        let of = |parents: &[Option<u32>]| {
+            lineage_distance_correlation(x.view(), &states, parents, Metric::Euclidean, Correlation::Spearman)
+                .unwrap_err()
+                .to_string()
+        };
+        assert!(of(&circle).contains("circle") && of(&parents[..4]).contains("state number 4"));
+    }
 
     #[test]
     fn values_by_hand() {

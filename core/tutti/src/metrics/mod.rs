@@ -19,7 +19,10 @@ mod topology;
 
 pub use alignment_uniformity::{alignment, uniformity};
 pub use ari_nmi::{adjusted_rand_index, normalized_mutual_information};
-pub use centroids::{calinski_harabasz, state_batch_distance_ratio, state_dispersion_correlation, state_distance_correlation};
+pub use centroids::{
+    calinski_harabasz, lineage_distance_correlation, state_batch_distance_ratio, state_dispersion_correlation,
+    state_distance_correlation,
+};
 pub use classification::{Calibration, Confusion, ReliabilityBin, auroc, calibration, oscr};
 pub use geometry::{Correlation, distance_correlation, trustworthiness};
 pub use graph_connectivity::graph_connectivity;
