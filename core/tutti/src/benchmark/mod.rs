@@ -63,6 +63,15 @@ pub fn benchmark(
         let problem = format!("{n} cells in the embedding, {} labels and {} batches", input.label.len(), input.batch.len());
         return Err(Error::data(problem, "give all for the same cells"));
     }
+    for (name, rows) in [("before", input.before), ("truth", input.truth)].map(|(name, x)| (name, x.map_or(n, |x| x.nrows()))) {
+        if rows != n {
+            return Err(Error::argument(
+                name,
+                format!("has {rows} cells for an embedding of {n}"),
+                "give the same cells in the same order",
+            ));
+        }
+    }
     let cells: Vec<usize> = (0..n).filter(|i| input.label.codes()[*i].is_some() && input.batch.codes()[*i].is_some()).collect();
     let x = embedding.select(Axis(0), &cells);
     let part = |column: &Categorical| column.select(&cells);
@@ -110,4 +119,22 @@ fn clusters(x: ArrayView2<'_, f32>, n_labels: usize, config: &BenchmarkConfig) -
     let communities =
         leiden_at(&Graph::fuzzy(&neighbors), &resolutions, &CommunityConfig { seed: config.seed, ..Default::default() })?;
     Ok((by_means, communities.into_iter().map(|c| c.labels).collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_of_other_cells_are_refused_by_name() {
+        let x = ndarray::Array2::<f32>::zeros((6, 2));
+        let column = Categorical::from_values((0..6).map(|i| Some(if i % 2 == 0 { "a" } else { "b" })));
+        let short = x.slice(ndarray::s![..4, ..]);
+        let input = BenchmarkInput { label: &column, batch: &column, before: None, truth: None, betti: None };
+        let refused =
+            |input: BenchmarkInput<'_>| benchmark(x.view(), &input, &BenchmarkConfig::default()).unwrap_err().to_string();
+        assert!(refused(BenchmarkInput { before: Some(short), ..input }).contains("before"));
+        assert!(refused(BenchmarkInput { truth: Some(short), ..input }).contains("truth"));
+        assert!(benchmark(short, &input, &BenchmarkConfig::default()).is_err());
+    }
 }
