@@ -15,7 +15,7 @@ fn topology(c: &mut Criterion) {
     }
     let mut group = c.benchmark_group("topology/500/h2");
     group.sample_size(10);
-    // Few edges of a sphere can be collapsed: a threshold spares the triangles beyond.
+    // Without a threshold a sphere takes 20 s; see `peers/topology.py`.
     for (name, x, threshold) in [("sphere", &sphere, Some(1.2)), ("cloud_10d", &cloud, None)] {
         let config = TopologyConfig { threshold, ..Default::default() };
         group.bench_function(name, |b| b.iter(|| persistence(x.view(), &config).expect("settings in range")));

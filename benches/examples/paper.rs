@@ -89,21 +89,27 @@ fn runs(
     let (label, batch) = columns(simulation)?;
     let truth = simulation.matrix(Layer::NoNoise)?.to_dense();
     let x = simulation.matrix(Layer::Measured)?;
-    let before = pca(&x, &PcaConfig { n_components: 30, seed, ..Default::default() })?.scores;
-    let mut embeddings: Vec<(String, Array2<f32>, f64)> = Vec::new();
     let started = Instant::now();
-    embeddings.push((
-        "PCA".into(),
-        pca(&x, &PcaConfig { n_components: 30, seed, ..Default::default() })?.scores,
-        seconds(started),
-    ));
-    for (name, preset, by_batch) in [
-        ("CONCORD hcl", Preset::HardNegative, true),
-        ("CONCORD knn", Preset::Knn, true),
-        ("CONCORD, no sampler", Preset::HardNegative, false),
+    let before = pca(&x, &PcaConfig { n_components: 30, seed, ..Default::default() })?.scores;
+    let mut embeddings: Vec<(String, Array2<f32>, f64)> = vec![("PCA".into(), before.clone(), seconds(started))];
+    let hcl = ConcordConfig { seed, ..ConcordConfig::preset(Preset::HardNegative) };
+    let knn = ConcordConfig { seed, ..ConcordConfig::preset(Preset::Knn) };
+    // 15 epochs of 1,000 cells are 60 steps.
+    let longer = ConcordConfig { n_epochs: 100, lr: 0.003, ..knn.clone() };
+    let a = ConcordConfig { n_epochs: 100, lr: 0.01, ..knn.clone() };
+    let b = ConcordConfig { n_epochs: 100, lr: 0.003, ..hcl.clone() };
+    let c = ConcordConfig { n_epochs: 50, lr: 0.003, ..knn.clone() };
+    for (name, config, by_batch) in [
+        ("CONCORD hcl", hcl.clone(), true),
+        ("CONCORD knn", knn, true),
+        ("CONCORD knn, 100 epochs, lr 0.003", longer, true),
+        ("a knn 100 .01", a, true),
+        ("b hcl 100 .003", b, true),
+        ("c knn 50 0.003", c, true),
+        ("CONCORD, no sampler", hcl, false),
     ] {
         let started = Instant::now();
-        embeddings.push((name.into(), concord(simulation, preset, by_batch, seed)?, seconds(started)));
+        embeddings.push((name.into(), concord(simulation, config, by_batch)?, seconds(started)));
     }
     let scratch = tempfile::tempdir()?;
     let file = scratch.path().join("cells.h5ad");
@@ -168,12 +174,11 @@ fn columns(simulation: &Simulation) -> Result<(Categorical, Categorical), Failur
     Ok((Categorical::from_values(time.iter().map(part)), batch))
 }
 
-fn concord(simulation: &Simulation, preset: Preset, by_batch: bool, seed: u64) -> Result<Array2<f32>, Failure> {
+fn concord(simulation: &Simulation, config: ConcordConfig, by_batch: bool) -> Result<Array2<f32>, Failure> {
     let x: Csr = simulation.matrix(Layer::Measured)?;
     let cells = tutti::data::Cells::new(x, simulation.cell_names(), simulation.gene_names().to_vec())?;
     let cells = cells.with_column("batch", columns(simulation)?.1)?;
     let batch = (by_batch && simulation.spec().batches.n > 1).then(|| "batch".to_owned());
-    let config = ConcordConfig { seed, ..ConcordConfig::preset(preset) };
     let columns = ConcordColumns { batch, label: None };
     let mut trainer = Concord::trainer(&cells, &columns, config, &Device::Cpu, Threads::new(0)?)?;
     trainer.train(&mut Silent, &CancelToken::default())?;
@@ -222,8 +227,7 @@ fn panel(simulation: &Simulation, by_method: &BTreeMap<String, Vec<Run>>, path: 
         .iter()
         .map(|(method, runs)| {
             let metric = if method.starts_with("CONCORD") || method == "concord-sc" { Metric::Cosine } else { Metric::Euclidean };
-            let x = runs[0].embedding.select(Axis(0), &(0..runs[0].embedding.nrows()).collect::<Vec<_>>());
-            Ok((method.clone(), umap(x.view(), &UmapConfig { metric, n_neighbors: 30, ..Default::default() })?))
+            Ok((method.clone(), umap(runs[0].embedding.view(), &UmapConfig { metric, n_neighbors: 30, ..Default::default() })?))
         })
         .collect::<Result<_, Failure>>()?;
     let mut panels = Vec::new();

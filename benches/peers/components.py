@@ -1,4 +1,6 @@
-"""Principal components of an h5ad file, for the comparisons of what is done with an embedding."""
+"""Principal components of an h5ad file, and a file of them, for the comparisons of what is done with an embedding."""
+
+from pathlib import Path
 
 import anndata
 import numpy as np
@@ -16,3 +18,10 @@ def components(path, repeat):
     if repeat > 1:
         z = z + np.random.default_rng(0).normal(scale=0.3 * z.std(0), size=z.shape)
     return np.ascontiguousarray(z, dtype=np.float32)
+
+
+def write(z, folder):
+    """An h5ad file of nothing but the embedding, X_pca."""
+    file = Path(folder) / "z.h5ad"
+    anndata.AnnData(obs={"n": np.arange(len(z))}, obsm={"X_pca": z}, shape=(len(z), 0)).write_h5ad(file)
+    return file

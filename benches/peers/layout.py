@@ -17,12 +17,11 @@ import time
 import warnings
 from pathlib import Path
 
-import anndata
 import numpy as np
 import umap
 from sklearn.manifold import trustworthiness
 
-from components import components
+from components import components, write
 
 warnings.filterwarnings("ignore")
 parser = argparse.ArgumentParser()
@@ -57,8 +56,7 @@ print("|---|---|---|---|---|---|---|---|")
 with tempfile.TemporaryDirectory() as folder:
     for path in arguments.files:
         z = components(path, arguments.repeat)
-        file = Path(folder) / "z.h5ad"
-        anndata.AnnData(obs={"n": np.arange(len(z))}, obsm={"X_pca": z}, shape=(len(z), 0)).write_h5ad(file)
+        file = write(z, folder)
         for n_components in (2, 3):
             theirs(z[:2000], n_components, 0, 1)
             theirs(z[:2000], n_components, 0, 2)

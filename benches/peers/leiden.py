@@ -17,12 +17,11 @@ import tempfile
 import time
 from pathlib import Path
 
-import anndata
 import igraph
 import leidenalg
 import numpy as np
 
-from components import components
+from components import components, write
 
 parser = argparse.ArgumentParser()
 parser.add_argument("files", nargs="+", type=Path)
@@ -46,8 +45,7 @@ print("|---|---|---|---|---|---|---|")
 with tempfile.TemporaryDirectory() as folder:
     for path in arguments.files:
         z = components(path, arguments.repeat)
-        file = Path(folder) / "z.h5ad"
-        anndata.AnnData(obs={"n": np.arange(len(z))}, obsm={"X_pca": z}, shape=(len(z), 0)).write_h5ad(file)
+        file = write(z, folder)
         said = subprocess.run([arguments.example, file, "X_pca", folder, *map(str, RESOLUTIONS)],
                               capture_output=True, text=True, check=True).stdout
         ours = [json.loads(line) for line in said.splitlines()]

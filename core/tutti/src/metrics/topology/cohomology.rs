@@ -7,11 +7,16 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 
+use rayon::prelude::*;
+
 use super::Interval;
 use super::collapse::Distances;
 
 /// Bits of one vertex in a key: four vertices fill it.
 const BITS: u32 = 16;
+
+/// Steps in which the cofacets of a sum are enumerated.
+const HORIZONS: usize = 64;
 
 /// A simplex, ordered by its entry: by diameter, then by its vertices from the last down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,40 +41,42 @@ impl Simplex {
 struct Complex<'a> {
     distances: &'a Distances,
     neighbors: Vec<Vec<usize>>,
+    /// Diameters up to which cofacets are enumerated, one after the other.
+    horizons: Vec<f64>,
 }
 
 impl Complex<'_> {
-    /// Cofacets from the largest vertex down, so that those of one diameter come in the order of entry.
-    fn cofacets(&self, simplex: Simplex, dim: usize) -> impl Iterator<Item = Simplex> {
+    /// Cofacets that enter at the simplex's diameter or later, up to `horizon`, from the largest vertex down, so that those of one
+    /// diameter come in the order of entry.
+    fn cofacets(&self, simplex: Simplex, dim: usize, horizon: f64) -> impl Iterator<Item = Simplex> {
         let mut corners = [0; 3];
         simplex.vertices(dim).zip(&mut corners).for_each(|(v, corner)| *corner = v);
         let fewest = (0..=dim).min_by_key(|at| self.neighbors[corners[*at]].len()).unwrap_or(0);
+        let rows = corners.map(|v| self.distances.row(v));
         self.neighbors[corners[fewest]].iter().filter_map(move |new| {
+            let diameter = rows[..=dim].iter().fold(simplex.diameter(), |d, row| d.max(row[*new]));
             let corners = &corners[..=dim];
-            if corners.contains(new) {
+            if diameter > horizon || corners.contains(new) {
                 return None;
             }
-            let diameter = corners.iter().fold(simplex.diameter(), |d, v| d.max(self.distances.row(*v)[*new]));
-            diameter.is_finite().then(|| {
-                let larger = corners.iter().filter(|v| *v > new).count();
-                let below = BITS * (dim + 1 - larger) as u32;
-                let low = simplex.key.0 & ((1u64 << below) - 1);
-                let high = simplex.key.0.checked_shr(below).unwrap_or(0);
-                let key = (high << BITS | *new as u64).checked_shl(below).unwrap_or(0) | low;
-                Simplex { diameter: diameter.to_bits(), key: Reverse(key) }
-            })
+            let larger = corners.iter().filter(|v| *v > new).count();
+            let below = BITS * (dim + 1 - larger) as u32;
+            let low = simplex.key.0 & ((1u64 << below) - 1);
+            let high = simplex.key.0.checked_shr(below).unwrap_or(0);
+            let key = (high << BITS | *new as u64).checked_shl(below).unwrap_or(0) | low;
+            Some(Simplex { diameter: diameter.to_bits(), key: Reverse(key) })
         })
     }
 
     /// All simplices of the next dimension, each from its facet without the largest vertex.
-    fn next(&self, simplices: &[Simplex], dim: usize) -> impl Iterator<Item = Simplex> {
+    fn next(&self, simplices: &[Simplex], dim: usize) -> impl ParallelIterator<Item = Simplex> {
         let larger = move |s: &Simplex, c: &Simplex| c.vertices(dim + 1).next() > s.vertices(dim).next();
-        simplices.iter().flat_map(move |s| self.cofacets(*s, dim).filter(move |c| larger(s, c)))
+        simplices.par_iter().flat_map_iter(move |s| self.cofacets(*s, dim, f64::MAX).filter(move |c| larger(s, c)))
     }
 
     /// The first cofacet, if it enters with the simplex.
     fn first_cofacet(&self, simplex: Simplex, dim: usize) -> Option<Simplex> {
-        self.cofacets(simplex, dim).find(|c| c.diameter == simplex.diameter)
+        self.cofacets(simplex, dim, simplex.diameter()).next()
     }
 
     /// The last facet among those that enter with the simplex.
@@ -102,10 +109,10 @@ impl Complex<'_> {
 pub(super) fn intervals(distances: &Distances, max_dim: usize) -> Vec<Vec<Interval>> {
     let n = distances.n();
     let neighbors = |i: usize| (0..n).rev().filter(|j| *j != i && distances.row(i)[*j].is_finite()).collect();
-    let complex = Complex { distances, neighbors: (0..n).map(neighbors).collect() };
     let edge = |(d, i, j): (f64, usize, usize)| Simplex { diameter: d.to_bits(), key: Reverse((i as u64) << BITS | j as u64) };
     let mut simplices: Vec<Simplex> = distances.edges().into_iter().map(edge).collect();
     simplices.sort_unstable();
+    let complex = Complex { distances, neighbors: (0..n).map(neighbors).collect(), horizons: horizons(&simplices) };
     let (components, mut columns) = components(n, &simplices);
     columns.retain(|s| complex.apparent_cofacet(*s, 1).is_none());
     let mut out = vec![components];
@@ -123,6 +130,14 @@ pub(super) fn intervals(distances: &Distances, max_dim: usize) -> Vec<Vec<Interv
             }
         }
     }
+    out
+}
+
+/// Diameters that part the edges, ordered by entry, in `HORIZONS` equal steps; the last is that of all.
+fn horizons(edges: &[Simplex]) -> Vec<f64> {
+    let step = edges.len().div_ceil(HORIZONS).max(1);
+    let mut out: Vec<f64> = edges.iter().skip(step).step_by(step).chain(edges.last()).map(|e| e.diameter()).collect();
+    out.dedup();
     out
 }
 
@@ -181,7 +196,7 @@ fn reduce(complex: &Complex<'_>, columns: &[Simplex], dim: usize) -> (Vec<Interv
     (found, pivots)
 }
 
-/// Adds earlier columns to the last of `sum` until its first cofacet is no pivot of theirs; returns it.
+/// Adds earlier columns to `sum` until its first cofacet is no pivot of theirs; returns it.
 fn reduce_column(
     complex: &Complex<'_>,
     sum: &mut Vec<Simplex>,
@@ -189,9 +204,19 @@ fn reduce_column(
     pivots: &HashMap<u64, usize>,
     sums: &[Vec<Simplex>],
 ) -> Option<Simplex> {
-    let mut heap: BinaryHeap<Reverse<Simplex>> = sum.iter().flat_map(|s| complex.cofacets(*s, dim)).map(Reverse).collect();
+    // Cofacets are enumerated up to a horizon that moves on when all before it have cancelled: most would never be looked at.
+    let birth = sum[0].diameter();
+    let mut horizons = complex.horizons.iter().copied().skip_while(|h| *h < birth);
+    let mut horizon = horizons.next()?;
+    let mut heap: BinaryHeap<Reverse<Simplex>> =
+        sum.iter().flat_map(|s| complex.cofacets(*s, dim, horizon)).map(Reverse).collect();
     loop {
-        let Some(pivot) = pop_odd(&mut heap) else { break None };
+        let Some(pivot) = pop_odd(&mut heap) else {
+            *sum = odd(std::mem::take(sum));
+            let seen = std::mem::replace(&mut horizon, horizons.next()?);
+            heap.extend(sum.iter().flat_map(|s| complex.cofacets(*s, dim, horizon)).filter(|c| c.diameter() > seen).map(Reverse));
+            continue;
+        };
         let apparent;
         let added = match pivots.get(&pivot.key.0) {
             Some(earlier) => &sums[*earlier],
@@ -210,7 +235,7 @@ fn reduce_column(
         heap.push(Reverse(pivot));
         for simplex in added {
             sum.push(*simplex);
-            heap.extend(complex.cofacets(*simplex, dim).map(Reverse));
+            heap.extend(complex.cofacets(*simplex, dim, horizon).map(Reverse));
         }
     }
 }

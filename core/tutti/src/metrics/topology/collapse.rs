@@ -1,6 +1,7 @@
 //! Fewer edges, same persistence: collapse of the edges of a filtered graph.
 
 /// Distances of a graph on `n` points, infinite where there is no edge.
+#[derive(Clone)]
 pub(super) struct Distances {
     n: usize,
     values: Vec<f64>,
@@ -29,24 +30,30 @@ impl Distances {
         &self.values[i * self.n..][..self.n]
     }
 
+    pub(super) fn n_edges(&self) -> usize {
+        (0..self.n).map(|i| self.row(i)[..i].iter().filter(|d| d.is_finite()).count()).sum()
+    }
+
     /// The edges as (length, larger end, smaller end).
     pub(super) fn edges(&self) -> Vec<(f64, usize, usize)> {
         let pairs = (0..self.n).flat_map(|i| (0..i).map(move |j| (i, j)));
         pairs.map(|(i, j)| (self.row(i)[j], i, j)).filter(|(d, ..)| d.is_finite()).collect()
     }
 
-    /// Delays every edge for as long as a vertex dominates it, and drops those always dominated.
+    /// With every edge delayed for as long as a vertex dominates it, and without those always dominated.
     ///
     /// An edge whose common neighbours are all neighbours of one of them can leave the flag complex without a change of homotopy
     /// type (Boissonnat and Pritam 2020). It may therefore enter only when that ends, with the same persistence in every dimension;
     /// going from the longest edge down, few are left (Glisse and Pritam 2022, the shift operation).
-    pub(super) fn collapse(&mut self) {
+    pub(super) fn collapsed(&self) -> Self {
+        let mut out = self.clone();
         let mut edges = self.edges();
         edges.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then((a.1, a.2).cmp(&(b.1, b.2))));
         for (_, i, j) in edges {
-            let entry = self.entry(i, j);
-            (self.values[i * self.n + j], self.values[j * self.n + i]) = (entry, entry);
+            let entry = out.entry(i, j);
+            (out.values[i * out.n + j], out.values[j * out.n + i]) = (entry, entry);
         }
+        out
     }
 
     /// When the edge is first not dominated, from its own length on; infinite for never.
