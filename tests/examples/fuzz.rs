@@ -253,7 +253,7 @@ fn accepts(target: &str, path: &Path) -> bool {
     match target {
         "model" => Concord::load(path, &candle_core::Device::Cpu).is_ok(),
         _ => read(path, &ReadOptions::default())
-            .and_then(|data| Ok(tutti_io::summarise(&*data.x().source()?).is_ok()))
+            .and_then(|data| Ok(tutti::preprocess::summarise(&*data.x().source()?).is_ok()))
             .unwrap_or(false),
     }
 }

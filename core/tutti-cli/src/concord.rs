@@ -72,7 +72,7 @@ pub fn run(arguments: &Arguments, started: Instant) -> Result<()> {
     let n_threads = threads.n_threads();
     let used = used_columns(&columns, &config);
     let (cells, prepared) = threads.run(|| prepare(&data, &used, columns.batch.as_deref(), arguments.hvg))?;
-    let warnings = warnings(&config, &columns, &cells)?;
+    let warnings = Concord::warnings(&cells, &columns, &config)?;
     warnings.iter().chain(&prepared.notes).for_each(|w| reporter.on_warning(w));
 
     let trainer = Concord::trainer(&cells, &columns, config.clone(), &device, threads)?;
@@ -192,32 +192,6 @@ fn used_columns<'a>(columns: &'a ConcordColumns, config: &'a ConcordConfig) -> V
     used.sort_unstable();
     used.dedup();
     used
-}
-
-fn warnings(config: &ConcordConfig, columns: &ConcordColumns, cells: &Cells<'_>) -> Result<Vec<String>> {
-    let mut out = config.warnings();
-    let Some(batch) = &columns.batch else { return Ok(out) };
-    let column = cells.column(batch)?.drop_unused();
-    if column.n_levels() == 1 {
-        out.push(format!(
-            "obs column `{batch}` has a single batch; there is nothing to integrate, the embedding is trained without correction"
-        ));
-    }
-    let tiny: Vec<String> = column
-        .levels()
-        .iter()
-        .zip(column.counts())
-        .filter(|(_, n)| *n < tutti::sampler::MIN_CELLS)
-        .map(|(l, n)| format!("{l} ({n})"))
-        .collect();
-    if !tiny.is_empty() && column.n_levels() > 1 {
-        out.push(format!(
-            "batches with fewer than {} cells give no mini-batch of their own: {}",
-            tutti::sampler::MIN_CELLS,
-            tiny.join(", ")
-        ));
-    }
-    Ok(out)
 }
 
 fn composition(trainer: &mut Trainer<'_, Concord>, cells: &Cells<'_>, columns: &ConcordColumns) -> Result<Composition> {

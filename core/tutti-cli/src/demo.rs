@@ -8,9 +8,9 @@ use ndarray::ArrayView2;
 use tutti::data::{Categorical, Cells};
 use tutti::downstream::{UmapConfig, umap};
 use tutti::metrics::{ScoreConfig, Scores, score};
-use tutti::model::Preprocessing;
 use tutti::neighbors::Metric;
 use tutti::observe::{CancelToken, Silent};
+use tutti::preprocess::Preprocessing;
 use tutti::preprocess::{PcaConfig, pca, to_memory};
 use tutti::simulate::{SimulateConfig, simulate};
 use tutti::systems::concord::{Concord, ConcordColumns, ConcordConfig};
@@ -19,7 +19,7 @@ use tutti_figures::{Color, EmbeddingOptions, Figure, Panel, embedding_grid};
 
 use crate::Result;
 use crate::error::CliError;
-use crate::input::{InputArguments, TARGET_SUM, normalised, prepare};
+use crate::input::{InputArguments, prepare};
 
 /// Arguments of `tutti demo`.
 #[derive(Debug, clap::Args)]
@@ -124,8 +124,7 @@ fn generated_cells(seed: u64) -> Result<Input> {
         counts(&simulated.cell_type),
         counts(&simulated.batch)
     );
-    let preprocessing = Preprocessing { target_sum: Some(f64::from(TARGET_SUM)), log1p: true };
-    let values = to_memory(&*normalised(std::sync::Arc::new(simulated.counts), preprocessing)?)?;
+    let values = to_memory(&*Preprocessing::COUNTS.apply(std::sync::Arc::new(simulated.counts))?)?;
     let cells = Cells::new(values, simulated.cell_names, simulated.gene_names)?;
     let cells = cells.with_column("batch", simulated.batch)?.with_column("cell_type", simulated.cell_type)?;
     Ok((cells, "batch".into(), Some("cell_type".into())))

@@ -23,7 +23,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     say!("file      {}", arguments.input.display());
     say!("shape     {} cells x {} genes", data.n_cells(), data.n_genes());
     if data.has_x() {
-        let values = tutti_io::summarise(&*data.x().source()?)?;
+        let values = tutti::preprocess::summarise(&*data.x().source()?)?;
         say!("values    {}: {}", values.kind, values.reason);
         say!("range     {} to {}, {:.1} % non-zero ({} values)", values.min, values.max, 100.0 * values.density, values.nnz);
         if values.n_zero_cells > 0 || values.n_zero_genes > 0 {

@@ -2,16 +2,15 @@
 
 use std::path::PathBuf;
 
-use tutti::data::{GeneAlignment, GeneSubset};
-use tutti::model::Preprocessing;
 use tutti::observe::Observer;
+use tutti::preprocess::prepare_query;
 use tutti::systems::concord::Concord;
 use tutti::threads::Threads;
-use tutti_io::{Additions, ValueKind};
+use tutti_io::Additions;
 
 use crate::Result;
 use crate::concord::{check_output, class_columns, device, write_embedding};
-use crate::input::{InputArguments, checked_values, normalised};
+use crate::input::{InputArguments, origin};
 use crate::progress::Reporter;
 use crate::settings::RunArguments;
 
@@ -50,22 +49,10 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let (model, preprocessing, _) = Concord::load(&arguments.model, &device(&arguments.run.device)?)?;
     let data = arguments.source.read(&arguments.input)?;
     let cells = data.cells(&[])?;
-    let values = checked_values(cells.source(), &data)?;
-    let applied = applied(preprocessing, values.kind, &mut reporter);
-    let alignment = GeneAlignment::by_name(model.genes(), cells.gene_names(), arguments.min_overlap)?;
-    let missing = alignment.missing_share();
-    if missing > 0.0 {
-        let first: Vec<&str> = alignment.missing.iter().take(3).map(String::as_str).collect();
-        reporter.on_warning(&format!(
-            "{} of the model's {} genes ({:.1} %) are missing and taken as zero (first: {})",
-            alignment.missing.len(),
-            model.genes().len(),
-            100.0 * missing,
-            first.join(", ")
-        ));
-    }
-    let source = GeneSubset::new(normalised(cells.shared_source(), applied)?, &alignment.columns);
-    let embedding = Threads::new(arguments.run.threads)?.run(|| model.embed(&source))?;
+    let file = arguments.input.display().to_string();
+    let query = prepare_query(&cells, model.genes(), preprocessing, arguments.min_overlap, origin(&file))?;
+    query.notes.iter().for_each(|note| reporter.on_warning(note));
+    let embedding = Threads::new(arguments.run.threads)?.run(|| model.embed(&query.source))?;
     let classes = class_columns(&model, &embedding)?;
     let summary = serde_json::json!({
         "tutti_version": env!("CARGO_PKG_VERSION"),
@@ -75,9 +62,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         "output": arguments.output.display().to_string(),
         "n_cells": cells.n_cells(),
         "n_genes_model": model.genes().len(),
-        "missing_gene_share": missing,
-        "value_kind": values.kind.to_string(),
-        "preprocessing": applied,
+        "missing_gene_share": query.missing_share,
+        "value_kind": query.value_kind.to_string(),
+        "preprocessing": query.preprocessing,
     });
     write_embedding(&data, &arguments.input, &arguments.output, &arguments.key, &embedding, classes, summary.clone())?;
     if let (Some(batch), Some(path)) = (&arguments.decode, &arguments.decoded) {
@@ -91,21 +78,4 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         reporter.say(&format!("{} cells embedded into {}", cells.n_cells(), arguments.output.display()));
     }
     Ok(())
-}
-
-/// The model's preprocessing, unless the new values already went through it.
-fn applied(preprocessing: Preprocessing, kind: ValueKind, reporter: &mut Reporter) -> Preprocessing {
-    match (preprocessing.log1p, kind == ValueKind::RawCounts) {
-        (true, false) => {
-            reporter.on_warning(
-                "the model was trained on counts; these values are no counts and are taken as log-normalised already",
-            );
-            Preprocessing::default()
-        }
-        (false, true) => {
-            reporter.on_warning("the model was trained on log-normalised values; these counts are scaled to 10000 per cell and log(1 + x) is taken");
-            Preprocessing { target_sum: Some(f64::from(crate::input::TARGET_SUM)), log1p: true }
-        }
-        _ => preprocessing,
-    }
 }

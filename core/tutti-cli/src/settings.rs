@@ -4,6 +4,7 @@ use std::path::Path;
 
 use clap::ValueEnum;
 use serde_json::{Map, Value};
+use tutti::model::with_settings;
 use tutti::systems::concord::{ConcordConfig, Preset};
 
 use crate::Result;
@@ -65,17 +66,16 @@ pub struct Settings {
 impl Settings {
     /// The configuration asked for.
     pub fn resolve(&self) -> Result<ConcordConfig> {
-        let base = ConcordConfig::preset(self.preset.map(Into::into).unwrap_or_default());
-        let mut values = object(serde_json::to_value(base).map_err(|e| usage(e.to_string()))?);
+        let mut config = ConcordConfig::preset(self.preset.map(Into::into).unwrap_or_default());
         if let Some(path) = &self.config {
-            overlay(&mut values, read_toml(path)?, &path.display().to_string())?;
+            let file = |e: tutti::Error| usage(format!("{}: {e}", path.display()));
+            config = with_settings(&config, &read_toml(path)?).map_err(file)?;
         }
         for setting in &self.set {
             let table = toml::from_str(setting).map_err(|e| usage(format!("--set {setting}: {}", e.message())))?;
-            overlay(&mut values, object(table), "--set")?;
+            config = with_settings(&config, &object(table)).map_err(|e| usage(format!("--set: {e}")))?;
         }
-        overlay(&mut values, self.flags(), "flags")?;
-        let config: ConcordConfig = serde_json::from_value(Value::Object(values)).map_err(|e| usage(format!("settings: {e}")))?;
+        let config = with_settings(&config, &self.flags())?;
         config.validate()?;
         Ok(config)
     }
@@ -98,17 +98,6 @@ fn read_toml(path: &Path) -> Result<Map<String, Value>> {
     let text = std::fs::read_to_string(path).map_err(|e| usage(format!("{}: {e}", path.display())))?;
     let value: Value = toml::from_str(&text).map_err(|e| usage(format!("{}: {e}", path.display())))?;
     Ok(object(value))
-}
-
-fn overlay(values: &mut Map<String, Value>, new: Map<String, Value>, whence: &str) -> Result<()> {
-    for (name, value) in new {
-        if !values.contains_key(&name) {
-            let names: Vec<&str> = values.keys().map(String::as_str).collect();
-            return Err(usage(format!("{whence}: there is no setting `{name}`; the settings are: {}", names.join(", "))));
-        }
-        values.insert(name, value);
-    }
-    Ok(())
 }
 
 fn object(value: Value) -> Map<String, Value> {

@@ -1,11 +1,10 @@
 //! What a run did, printed at its end and stored with its output.
 
 use serde::Serialize;
+use tutti::preprocess::Prepared;
 use tutti::sampler::Composition;
 use tutti::systems::concord::ConcordConfig;
 use tutti::train::History;
-
-use crate::input::Prepared;
 
 /// Everything needed to repeat a run.
 #[derive(Debug, Serialize)]

@@ -12,11 +12,9 @@ mod mtx;
 mod names;
 mod table;
 mod tenx;
-mod values;
 
 pub use anndata::{AnnData, Backed, Matrix, ReadOptions, read};
 pub use backed::BackedH5ad;
 pub use error::{Error, Result};
 pub use h5ad::{Additions, ObsColumn, add_to_copy, write_expression, write_h5ad, write_layers};
 pub use table::{write_embedding, write_table};
-pub use values::{ValueKind, ValueSummary, summarise};

@@ -6,6 +6,7 @@ mod categorical;
 mod cells;
 mod csr;
 mod source;
+mod stack;
 
 pub use align::GeneAlignment;
 pub use batch::Batch;
@@ -13,3 +14,4 @@ pub use categorical::Categorical;
 pub use cells::Cells;
 pub use csr::{Csr, CsrView, Indices, Offsets, Values};
 pub use source::{CellSource, GeneSubset, row_blocks};
+pub use stack::Stacked;

@@ -12,15 +12,8 @@ use crate::error::{Error, Result};
 pub const FORMAT_VERSION: u32 = 1;
 
 const HEADER_KEY: &str = "tutti";
-
-/// How the counts became the values that the model was trained on; repeated for every query.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
-pub struct Preprocessing {
-    /// Total that every cell was scaled to, over all its genes; `None` where the input was used as it was.
-    pub target_sum: Option<f64>,
-    /// Whether log(1 + x) was taken.
-    pub log1p: bool,
-}
+/// Stands for the path of a model that is in no file.
+const IN_MEMORY: &str = "model";
 
 /// A trained model without its code: header and tensors.
 #[derive(Debug, Clone)]
@@ -53,15 +46,22 @@ impl SavedModel {
     /// # Errors
     /// [`Error::Io`].
     pub fn save(&self, path: &Path) -> Result<()> {
+        write_atomically(path, &self.to_bytes()?)
+    }
+
+    /// The content of the file, for those who keep models elsewhere, e.g. within an object of their own.
+    ///
+    /// # Errors
+    /// [`Error::ModelFile`] for a tensor on a device that fails.
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        let path = Path::new(IN_MEMORY);
         let envelope = Envelope { format_version: self.format_version, system: self.system.clone(), header: self.header.clone() };
         let text = serde_json::to_string(&envelope).map_err(|e| file_error(path, e.to_string(), "report this"))?;
         let metadata = HashMap::from([(HEADER_KEY.to_owned(), text)]);
         // By name, so that the same model gives the same bytes.
         let mut tensors: Vec<(&str, &Tensor)> = self.tensors.iter().map(|(n, t)| (n.as_str(), t)).collect();
         tensors.sort_by_key(|(name, _)| *name);
-        let bytes =
-            safetensors::serialize(tensors, Some(metadata)).map_err(|e| file_error(path, e.to_string(), "report this"))?;
-        write_atomically(path, &bytes)
+        safetensors::serialize(tensors, Some(metadata)).map_err(|e| file_error(path, e.to_string(), "report this"))
     }
 
     /// Reads a file that [`SavedModel::save`] wrote.
@@ -69,9 +69,16 @@ impl SavedModel {
     /// # Errors
     /// [`Error::Io`] for a file that cannot be read; [`Error::ModelFile`] for one that is truncated, foreign or newer.
     pub fn load(path: &Path) -> Result<Self> {
-        let bytes = std::fs::read(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
+        Self::from_bytes(&std::fs::read(path).map_err(|source| Error::Io { path: path.to_owned(), source })?, path)
+    }
+
+    /// Reads what [`SavedModel::to_bytes`] gave; `path` is named in errors.
+    ///
+    /// # Errors
+    /// [`Error::ModelFile`], as [`SavedModel::load`].
+    pub fn from_bytes(bytes: &[u8], path: &Path) -> Result<Self> {
         let damaged = |e: String| file_error(path, format!("is no complete model file ({e})"), "save or copy it again");
-        let (_, metadata) = safetensors::SafeTensors::read_metadata(&bytes).map_err(|e| damaged(e.to_string()))?;
+        let (_, metadata) = safetensors::SafeTensors::read_metadata(bytes).map_err(|e| damaged(e.to_string()))?;
         let text = metadata.metadata().as_ref().and_then(|m| m.get(HEADER_KEY)).ok_or_else(|| {
             file_error(path, "holds tensors of another program".into(), "give a file written by `tutti --save-model`")
         })?;
@@ -81,7 +88,7 @@ impl SavedModel {
             return Err(file_error(path, problem, "update tutti"));
         }
         let envelope: Envelope = serde_json::from_str(text).map_err(|e| damaged(e.to_string()))?;
-        let tensors = candle_core::safetensors::load_buffer(&bytes, &Device::Cpu).map_err(|e| damaged(e.to_string()))?;
+        let tensors = candle_core::safetensors::load_buffer(bytes, &Device::Cpu).map_err(|e| damaged(e.to_string()))?;
         let mut tensors: Vec<(String, Tensor)> = tensors.into_iter().collect();
         tensors.sort_by(|a, b| a.0.cmp(&b.0));
         Ok(Self { format_version: envelope.format_version, system: envelope.system, header: envelope.header, tensors })

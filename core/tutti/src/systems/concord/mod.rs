@@ -26,7 +26,7 @@ use crate::nn::{Classifier, Decoder, Draws, Parameters, Pass, SparseMlp};
 use crate::ops::sparse_linear::SparseBatch;
 use crate::preprocess::{PcaConfig, gene_means, pca};
 use crate::rng::Rng;
-use crate::sampler::{DomainSampler, Neighborhood, Sampler};
+use crate::sampler::{DomainSampler, MIN_CELLS, Neighborhood, Sampler};
 use crate::threads::Threads;
 use crate::train::Trainer;
 
@@ -113,6 +113,25 @@ impl Concord {
         let train = config.train();
         let model = threads.run(|| Self::new(cells, columns, config, device))?;
         Trainer::new(model, cells.clone(), train, threads)
+    }
+
+    /// What a user should know before training: settings that rarely help, a single batch, batches too small for a mini-batch.
+    ///
+    /// # Errors
+    /// [`Error::Data`] for a column that is not there.
+    pub fn warnings(cells: &Cells<'_>, columns: &ConcordColumns, config: &ConcordConfig) -> Result<Vec<String>> {
+        let mut out = config.warnings();
+        let Some(batch) = &columns.batch else { return Ok(out) };
+        let column = cells.column(batch)?.drop_unused();
+        if column.n_levels() == 1 {
+            out.push(format!("obs column `{batch}` has a single batch; there is nothing to integrate, the embedding is trained without correction"));
+        }
+        let sizes = column.levels().iter().zip(column.counts());
+        let tiny: Vec<String> = sizes.filter(|(_, n)| *n < MIN_CELLS).map(|(level, n)| format!("{level} ({n})")).collect();
+        if !tiny.is_empty() && column.n_levels() > 1 {
+            out.push(format!("batches with fewer than {MIN_CELLS} cells give no mini-batch of their own: {}", tiny.join(", ")));
+        }
+        Ok(out)
     }
 
     fn build(config: ConcordConfig, names: Names, mut parameters: Parameters) -> Result<Self> {

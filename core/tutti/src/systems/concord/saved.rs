@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{Concord, ConcordConfig, Names};
 use crate::error::{Error, Result};
-use crate::model::{Preprocessing, SavedModel, System};
+use crate::model::{SavedModel, System};
 use crate::nn::Parameters;
+use crate::preprocess::Preprocessing;
 use crate::rng::Rng;
 use crate::train::History;
 
@@ -26,9 +27,17 @@ impl Concord {
     /// # Errors
     /// [`Error::Io`].
     pub fn save(&self, path: &Path, preprocessing: Preprocessing, history: &History) -> Result<()> {
+        self.saved(preprocessing, history)?.save(path)
+    }
+
+    /// The model as it would be written, see [`SavedModel::to_bytes`].
+    ///
+    /// # Errors
+    /// Where the device fails.
+    pub fn saved(&self, preprocessing: Preprocessing, history: &History) -> Result<SavedModel> {
         let header = Header { config: self.config.clone(), names: self.names.clone(), preprocessing, history: history.clone() };
         let header = serde_json::to_value(header).map_err(|e| Error::data(e.to_string(), "report this"))?;
-        SavedModel::new(self.name(), header, self.parameters.snapshot()?).save(path)
+        Ok(SavedModel::new(self.name(), header, self.parameters.snapshot()?))
     }
 
     /// Reads a model that [`Concord::save`] wrote.
@@ -36,7 +45,14 @@ impl Concord {
     /// # Errors
     /// [`Error::ModelFile`] for a file that is truncated, foreign, newer, or of another system.
     pub fn load(path: &Path, device: &Device) -> Result<(Self, Preprocessing, History)> {
-        let saved = SavedModel::load(path)?;
+        Self::from_saved(&SavedModel::load(path)?, path, device)
+    }
+
+    /// The model that [`Concord::saved`] gave; `path` is named in errors.
+    ///
+    /// # Errors
+    /// [`Error::ModelFile`], as [`Concord::load`].
+    pub fn from_saved(saved: &SavedModel, path: &Path, device: &Device) -> Result<(Self, Preprocessing, History)> {
         let header: Header = saved.header_as("concord", path)?;
         let wrong =
             |e: Error| Error::ModelFile { path: path.to_owned(), problem: e.to_string(), fix: "save the model again".into() };

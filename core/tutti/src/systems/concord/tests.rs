@@ -1,9 +1,9 @@
 use super::*;
 use crate::data::Csr;
-use crate::model::Preprocessing;
 use crate::neighbors::nearest_self;
 use crate::nn::Kernels;
 use crate::observe::{CancelToken, Silent};
+use crate::preprocess::Preprocessing;
 use crate::sampler::MinibatchStrategy;
 use crate::train::{History, State};
 

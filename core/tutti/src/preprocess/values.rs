@@ -1,7 +1,7 @@
 //! What kind of values a matrix holds.
 
-use tutti::Result;
-use tutti::data::{CellSource, Csr, row_blocks};
+use crate::data::{CellSource, Csr, row_blocks};
+use crate::error::Result;
 
 /// Kind of values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

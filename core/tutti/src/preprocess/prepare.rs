@@ -1,0 +1,310 @@
+//! From cells as a user has them to cells to train on or to embed, with every choice said.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::{HvgConfig, HvgFlavor, Normalized, TargetSum, ValueKind, ValueSummary, highly_variable_genes, summarise, to_memory};
+use crate::data::{Categorical, CellSource, Cells, GeneAlignment, GeneSubset};
+use crate::error::{Error, Result};
+
+/// Total that counts are scaled to per cell.
+const TARGET_SUM: f64 = 1e4;
+/// Genes that are picked when the user does not say.
+const DEFAULT_HVG: usize = 2000;
+
+/// How the counts became the values that a model was trained on; repeated for every query.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Preprocessing {
+    /// Total that every cell was scaled to, over all its genes; `None` where the input was used as it was.
+    pub target_sum: Option<f64>,
+    /// Whether log(1 + x) was taken.
+    pub log1p: bool,
+}
+
+impl Preprocessing {
+    /// What counts go through: scaled to 10,000 per cell, log(1 + x).
+    pub const COUNTS: Self = Self { target_sum: Some(TARGET_SUM), log1p: true };
+
+    /// What values of this kind are trained on after.
+    pub fn of(kind: ValueKind) -> Self {
+        if kind == ValueKind::RawCounts { Self::COUNTS } else { Self::default() }
+    }
+
+    /// The source with this done as rows are read.
+    ///
+    /// # Errors
+    /// What the source fails at.
+    pub fn apply<'a>(self, source: Arc<dyn CellSource + 'a>) -> Result<Arc<dyn CellSource + 'a>> {
+        Ok(match (self.target_sum, self.log1p) {
+            (None, false) => source,
+            (target, log1p) => Arc::new(Normalized::new(source, target.map(|t| TargetSum::Fixed(t as f32)), log1p)?),
+        })
+    }
+
+    /// What to do with new values so that they are like those of training, and a word where that is not what was done there.
+    fn repeated(self, kind: ValueKind) -> (Self, Option<String>) {
+        match (self.log1p, kind == ValueKind::RawCounts) {
+            (true, false) => {
+                let note = "the model was trained on counts; these values are no counts and are taken as log-normalised already";
+                (Self::default(), Some(note.to_owned()))
+            }
+            (false, true) => {
+                let note = "the model was trained on log-normalised values; these counts are scaled to 10000 per cell and log(1 + x) is taken";
+                (Self::COUNTS, Some(note.to_owned()))
+            }
+            _ => (self, None),
+        }
+    }
+}
+
+/// Where values come from, for messages.
+#[derive(Debug, Clone, Copy)]
+pub struct Origin<'a> {
+    /// A file, or a layer of an object.
+    pub name: &'a str,
+    /// How the user chooses other values, e.g. an option of the command.
+    pub choose: &'a str,
+}
+
+/// How [`prepare`] picks genes and where it leaves the values.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct PrepareConfig<'a> {
+    /// Column of batches, within which highly variable genes are looked for.
+    pub batch: Option<&'a str>,
+    /// Highly variable genes; 0 takes all. Default 2000 where there are more.
+    pub n_top_genes: Option<usize>,
+    /// These genes, in this order, instead of highly variable ones.
+    pub features: Option<&'a [String]>,
+    /// Leaves the values where they are and transforms each mini-batch, for files larger than memory. Otherwise what is trained on is
+    /// transformed once, 8 bytes per value, unless it needs no change.
+    pub on_demand: bool,
+}
+
+/// What was done to the values.
+#[derive(Debug, Clone, Serialize)]
+pub struct Prepared {
+    /// `raw counts`, `log-normalised` and so on.
+    pub value_kind: String,
+    /// How that was seen.
+    pub reason: String,
+    /// What the model will repeat for new cells.
+    pub preprocessing: Preprocessing,
+    /// Genes of the input.
+    pub n_genes_in: usize,
+    /// Genes that are trained on.
+    pub n_genes: usize,
+    /// How they were picked.
+    pub gene_selection: String,
+    /// What the user should know.
+    pub notes: Vec<String>,
+}
+
+/// Cells to train on: normalised where the values are counts, and with the genes picked.
+///
+/// # Errors
+/// As [`checked_values`]; what the source fails at.
+pub fn prepare<'a>(cells: &Cells<'a>, config: &PrepareConfig<'_>, origin: Origin<'_>) -> Result<(Cells<'a>, Prepared)> {
+    let values = checked_values(cells, origin)?;
+    let raw = values.kind == ValueKind::RawCounts;
+    let mut notes = Vec::new();
+    if let Some(first) = values.first_zero_cell {
+        notes.push(format!(
+            "{} cells have no counts at all (first: {}); their place in the embedding means nothing",
+            values.n_zero_cells,
+            cells.cell_names()[first]
+        ));
+    }
+    let preprocessing = Preprocessing::of(values.kind);
+    let source = preprocessing.apply(cells.shared_source())?;
+    let (selected, gene_selection) = select_genes(cells, &*source, raw, config, &mut notes)?;
+    let genes: Vec<String> = selected.iter().map(|g| cells.gene_names()[*g].clone()).collect();
+    let ready = if !raw && genes == cells.gene_names() {
+        cells.clone()
+    } else {
+        let subset = GeneSubset::new(source, &selected.iter().map(|g| Some(*g)).collect::<Vec<_>>());
+        if config.on_demand { cells.with_source(subset, genes)? } else { cells.with_source(to_memory(&subset)?, genes)? }
+    };
+    let prepared = Prepared {
+        value_kind: values.kind.to_string(),
+        reason: values.reason,
+        preprocessing,
+        n_genes_in: cells.n_genes(),
+        n_genes: ready.n_genes(),
+        gene_selection,
+        notes,
+    };
+    Ok((ready, prepared))
+}
+
+/// New cells with a model's genes in the model's order, preprocessed as its training cells were.
+pub struct Query<'a> {
+    /// Rows to embed, [n_cells, n_genes of the model].
+    pub source: GeneSubset<Arc<dyn CellSource + 'a>>,
+    /// What kind of values the query holds.
+    pub value_kind: ValueKind,
+    /// What is done to them.
+    pub preprocessing: Preprocessing,
+    /// Share of the model's genes that the query lacks; they are taken as zero.
+    pub missing_share: f64,
+    /// What the user should know.
+    pub notes: Vec<String>,
+}
+
+/// Prepares new cells for a model that was trained on `genes` after `preprocessing`. `min_overlap`: smallest share of them that the
+/// query must have.
+///
+/// # Errors
+/// [`Error::GeneOverlap`]; as [`checked_values`].
+pub fn prepare_query<'a>(
+    cells: &Cells<'a>,
+    genes: &[String],
+    preprocessing: Preprocessing,
+    min_overlap: f64,
+    origin: Origin<'_>,
+) -> Result<Query<'a>> {
+    let values = checked_values(cells, origin)?;
+    let (preprocessing, note) = preprocessing.repeated(values.kind);
+    let alignment = GeneAlignment::by_name(genes, cells.gene_names(), min_overlap)?;
+    let mut notes: Vec<String> = note.into_iter().collect();
+    if !alignment.missing.is_empty() {
+        let first: Vec<&str> = alignment.missing.iter().take(3).map(String::as_str).collect();
+        notes.push(format!(
+            "{} of the model's {} genes ({:.1} %) are missing and taken as zero (first: {})",
+            alignment.missing.len(),
+            genes.len(),
+            100.0 * alignment.missing_share(),
+            first.join(", ")
+        ));
+    }
+    Ok(Query {
+        source: GeneSubset::new(preprocessing.apply(cells.shared_source())?, &alignment.columns),
+        value_kind: values.kind,
+        preprocessing,
+        missing_share: alignment.missing_share(),
+        notes,
+    })
+}
+
+/// Refuses values that no step can use, naming cell and gene.
+///
+/// # Errors
+/// [`Error::Value`] for a negative value; [`Error::Data`] where all are zero.
+pub fn checked_values(cells: &Cells<'_>, origin: Origin<'_>) -> Result<ValueSummary> {
+    let values = summarise(cells.source())?;
+    if let Some((cell, gene, value)) = values.first_negative {
+        return Err(Error::Value {
+            what: format!("{}: negative value {value}", origin.name),
+            cell: cells.cell_names()[cell].clone(),
+            gene: cells.gene_names()[gene].clone(),
+            fix: format!("give raw counts or log-normalised values, e.g. with {}", origin.choose),
+        });
+    }
+    if values.nnz == 0 {
+        let (cell, gene) = (&cells.cell_names()[0], &cells.gene_names()[0]);
+        let problem = format!("{}: all values are zero, from cell {cell} and gene {gene} on", origin.name);
+        return Err(Error::data(problem, format!("choose others with {}", origin.choose)));
+    }
+    Ok(values)
+}
+
+fn select_genes(
+    cells: &Cells<'_>,
+    normalised: &dyn CellSource,
+    raw: bool,
+    config: &PrepareConfig<'_>,
+    notes: &mut Vec<String>,
+) -> Result<(Vec<usize>, String)> {
+    let n_genes = cells.n_genes();
+    if let Some(features) = config.features {
+        let alignment = GeneAlignment::by_name(features, cells.gene_names(), 0.0)?;
+        if let Some(first) = alignment.missing.first() {
+            let problem = format!("has {} genes that the cells lack (first: {first})", alignment.missing.len());
+            return Err(Error::argument("features", problem, "give names of the matrix's genes"));
+        }
+        return Ok((alignment.columns.into_iter().flatten().collect(), format!("{} given", features.len())));
+    }
+    let wanted = config.n_top_genes.unwrap_or(DEFAULT_HVG);
+    if wanted == 0 || wanted >= n_genes {
+        return Ok(((0..n_genes).collect(), format!("all {n_genes}")));
+    }
+    let column = config.batch.map(|name| cells.column(name)).transpose()?;
+    let codes = match (column, config.batch) {
+        (Some(column), Some(name)) => Some(column.complete(name, cells.cell_names())?),
+        _ => None,
+    };
+    let n_batches = column.map_or(1, Categorical::n_levels);
+    let flavor = if raw { HvgFlavor::SeuratV3 } else { HvgFlavor::Seurat };
+    let hvg = HvgConfig { n_top_genes: wanted, flavor, ..HvgConfig::default() };
+    let source = if raw { cells.source() } else { normalised };
+    let result = highly_variable_genes(source, codes.as_deref(), n_batches, &hvg)?;
+    notes.extend(result.warnings.iter().cloned());
+    let how = format!("{} highly variable ({})", result.selected.len(), if raw { "seurat_v3 on counts" } else { "seurat" });
+    Ok((result.selected, how))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::Csr;
+
+    const HERE: Origin<'static> = Origin { name: "x.h5ad", choose: "`--layer`" };
+
+    fn cells(x: ndarray::Array2<f32>) -> Cells<'static> {
+        let names = |prefix: &str, n: usize| (0..n).map(|i| format!("{prefix}{i}")).collect();
+        Cells::new(Csr::from_dense(x.view()).unwrap(), names("c", x.nrows()), names("g", x.ncols())).unwrap()
+    }
+
+    fn dense(source: &dyn CellSource) -> ndarray::Array2<f32> {
+        to_memory(source).unwrap().to_dense()
+    }
+
+    #[test]
+    fn counts_are_normalised_over_all_genes_and_a_query_goes_the_same_way() {
+        let counts = cells(ndarray::arr2(&[[1.0, 0.0, 3.0], [0.0, 4.0, 6.0]]));
+        let (ready, prepared) = prepare(&counts, &PrepareConfig::default(), HERE).unwrap();
+        assert_eq!((prepared.preprocessing, prepared.value_kind.as_str()), (Preprocessing::COUNTS, "raw counts"));
+        let log = |share: f64| (1e4 * share).ln_1p() as f32;
+        let expected = ndarray::arr2(&[[log(0.25), 0.0, log(0.75)], [0.0, log(0.4), log(0.6)]]);
+        assert!((dense(ready.source()) - &expected).iter().all(|d| d.abs() < 1e-6));
+        // The model knows two of the genes, in another order, and one that the query lacks: totals are still over all its genes.
+        let genes = ["g2", "absent", "g0"].map(String::from);
+        let query = prepare_query(&counts, &genes, prepared.preprocessing, 0.5, HERE).unwrap();
+        let x = dense(&query.source);
+        assert!((x[[0, 0]] - log(0.75)).abs() < 1e-6 && x[[0, 1]] == 0.0 && (x[[0, 2]] - log(0.25)).abs() < 1e-6);
+        assert!(query.notes[0].contains("absent") && (query.missing_share - 1.0 / 3.0).abs() < 1e-12);
+        assert!(prepare_query(&counts, &genes, prepared.preprocessing, 0.9, HERE).is_err());
+    }
+
+    #[test]
+    fn given_genes_come_in_their_order_from_totals_over_all() {
+        let counts = cells(ndarray::arr2(&[[1.0, 0.0, 3.0], [0.0, 4.0, 6.0]]));
+        let run = |features: &[String]| prepare(&counts, &PrepareConfig { features: Some(features), ..Default::default() }, HERE);
+        let (ready, prepared) = run(&["g2", "g0"].map(String::from)).unwrap();
+        assert_eq!((ready.gene_names(), prepared.n_genes_in), (&["g2", "g0"].map(String::from)[..], 3));
+        assert!((dense(ready.source())[[0, 1]] - 2500f32.ln_1p()).abs() < 1e-6);
+        let missing = run(&["g2", "GAPDH"].map(String::from)).unwrap_err().to_string();
+        assert!(missing.contains("`features`") && missing.contains("GAPDH"), "{missing}");
+    }
+
+    #[test]
+    fn log_values_are_left_as_they_are_and_said_where_a_model_saw_counts() {
+        let logs = cells(ndarray::arr2(&[[0.5, 0.0], [0.0, 1.25]]));
+        let (ready, prepared) = prepare(&logs, &PrepareConfig::default(), HERE).unwrap();
+        assert_eq!((dense(ready.source()), prepared.preprocessing), (dense(logs.source()), Preprocessing::default()));
+        let query = prepare_query(&logs, logs.gene_names(), Preprocessing::COUNTS, 0.5, HERE).unwrap();
+        assert_eq!(dense(&query.source), dense(logs.source()));
+        assert!(query.notes[0].contains("no counts"), "{:?}", query.notes);
+    }
+
+    #[test]
+    fn useless_values_are_refused_with_their_place() {
+        let refused = |x| checked_values(&cells(x), HERE).unwrap_err().to_string();
+        let negative = refused(ndarray::arr2(&[[0.0, 1.0], [-2.0, 0.0]]));
+        assert!(
+            negative.contains("x.h5ad: negative value -2 for cell c1 and gene g0") && negative.contains("--layer"),
+            "{negative}"
+        );
+        assert!(refused(ndarray::Array2::zeros((2, 2))).contains("all values are zero"));
+    }
+}

@@ -1,0 +1,98 @@
+# What the five systems share: the same arguments in, the same additions to the object out.
+
+run_seurat <- function(system, object, group.by, label.by, assay, layer, features, n.features, preset, graph.reduction, settings, seed.use,
+                       threads, verbose, call = rlang::caller_env()) {
+    columns <- Filter(Negate(is.null), list(batch = group.by, label = label.by))
+    input <- seurat_input(object, assay, layer, columns, call)
+    if (is.null(features) && is.null(n.features)) {
+        variable <- SeuratObject::VariableFeatures(object, assay = input$assay)
+        features <- if (length(variable) > 0) intersect(variable, input$genes)
+    }
+    graph <- if (is.null(graph.reduction)) NULL else seurat_reduction(object, graph.reduction, input$cells, call)
+    out <- run_system(system, input, settings, features, n.features, preset, graph, seed.use, threads, verbose, call)
+    out$assay <- input$assay
+    out
+}
+
+# Trains and names what comes back.
+run_system <- function(system, input, settings, features, n.features, preset, graph, seed.use, threads, verbose, call = rlang::caller_env()) {
+    settings <- check_settings(settings, call)
+    if (!is.null(input$columns$label)) {
+        settings <- utils::modifyList(list(use_classifier = TRUE), settings)
+    }
+    if (!is.null(seed.use)) {
+        settings$seed <- check_count(seed.use, "seed.use", least = 0, call = call)
+    }
+    if (!is.null(features) && !is.null(n.features)) {
+        abort_tutti("argument", "give `features` or `n.features`, not both.", call)
+    }
+    options <- list(
+        preset = check_string(preset, "preset", call = call),
+        settings = settings,
+        batch = if ("batch" %in% names(input$columns)) "batch",
+        label = if ("label" %in% names(input$columns)) "label",
+        features = if (!is.null(features)) as.character(features),
+        n_features = check_count(n.features, "n.features", least = 0, null = TRUE, call = call),
+        threads = tutti_threads(threads, call),
+        graph = graph,
+        origin = input$origin
+    )
+    out <- train_system(system, input, options, check_flag(verbose, "verbose", call), call)
+    rownames(out$embedding) <- input$cells
+    colnames(out$embedding) <- paste0(toupper(system), "_", seq_len(ncol(out$embedding)))
+    out$model <- new_model(system, out$model)
+    out$classes <- class_table(out$probabilities, input$cells)
+    structure(out[c("embedding", "model", "history", "classes", "features")], class = "tutti_embedding", system = system)
+}
+
+# Best class, its probability, and all probabilities of each cell.
+class_table <- function(probabilities, cells) {
+    if (is.null(probabilities)) {
+        return(NULL)
+    }
+    values <- probabilities$values
+    dimnames(values) <- list(cells, probabilities$classes)
+    best <- max.col(values, ties.method = "first")
+    list(class = factor(probabilities$classes[best], levels = probabilities$classes), probability = values[cbind(seq_along(best), best)], values = values)
+}
+
+new_reduction <- function(out, assay, key, cells) {
+    embedding <- out$embedding[cells, , drop = FALSE]
+    key <- sub("_*$", "_", key)
+    colnames(embedding) <- paste0(key, seq_len(ncol(embedding)))
+    misc <- list(tutti = list(model = out$model, history = out$history))
+    SeuratObject::CreateDimReducObject(embeddings = embedding, assay = assay, key = key, misc = misc)
+}
+
+add_to_seurat <- function(object, out, reduction.name, reduction.key) {
+    object[[reduction.name]] <- new_reduction(out, out$assay, reduction.key, colnames(object))
+    if (!is.null(out$classes)) {
+        prefix <- attr(out, "system")
+        object[[paste0(prefix, "_class")]] <- stats::setNames(out$classes$class, rownames(out$embedding))
+        object[[paste0(prefix, "_class_probability")]] <- stats::setNames(out$classes$probability, rownames(out$embedding))
+    }
+    object
+}
+
+given_columns <- function(group.by, label.by, cells, call = rlang::caller_env()) {
+    columns <- list(batch = cell_vector(group.by, cells, "group.by", call), label = cell_vector(label.by, cells, "label.by", call))
+    Filter(Negate(is.null), columns)
+}
+
+seurat_reduction <- function(object, name, cells, call) {
+    if (!name %in% SeuratObject::Reductions(object)) {
+        there <- SeuratObject::Reductions(object)
+        abort_tutti("argument", sprintf("there is no reduction `%s`; %s.", name, if (length(there) == 0) "the object has none" else paste0("the reductions are: ", paste(there, collapse = ", "))), call)
+    }
+    SeuratObject::Embeddings(object, reduction = name)[cells, , drop = FALSE]
+}
+
+abort_no_batch <- function(table, where, call = rlang::caller_env()) {
+    abort_tutti("argument", sprintf("`group.by` is missing: which column of %s is the batch? %s; `group.by = NULL` takes all cells as one batch.", where, candidates(table)), call)
+}
+
+#' @export
+print.tutti_embedding <- function(x, ...) {
+    cat(sprintf("%s embedding of %d cells in %d dimensions, trained on %d features for %d epochs\n", toupper(attr(x, "system")), nrow(x$embedding), ncol(x$embedding), length(x$features), nrow(x$history)))
+    invisible(x)
+}

@@ -1,0 +1,28 @@
+//! What the R package calls: conversion of R's values and calls of the core. No arithmetic of its own.
+
+// The functions that extendr's macros write have no documentation; R's pages are in `R/`.
+#![allow(missing_docs)]
+
+mod guard;
+mod info;
+mod json;
+mod matrix;
+mod model;
+mod score;
+mod simulate;
+mod train;
+
+use extendr_api::prelude::*;
+
+/// As in the command line: the system's allocator costs a quarter of the training speed.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+extendr_module! {
+    mod tutti;
+    use info;
+    use model;
+    use score;
+    use simulate;
+    use train;
+}

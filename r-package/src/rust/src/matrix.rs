@@ -1,0 +1,121 @@
+//! R's matrices and columns as the core takes them.
+
+use std::sync::Arc;
+
+use extendr_api::prelude::*;
+use ndarray::Array2;
+use tutti::data::{Categorical, CellSource, Cells, CsrView, Indices, Offsets, Stacked, Values};
+
+use crate::guard::Failure;
+
+type Outcome<T> = std::result::Result<T, Failure>;
+
+/// Cells over R's own memory.
+pub struct BorrowedCells {
+    pub cells: Cells<'static>,
+    /// Keeps the memory that `cells` reads; dropped after it.
+    _matrices: Vec<Robj>,
+}
+
+/// Cells from `list(matrices, cells, genes, columns)`: matrices of class dgCMatrix, genes x cells, with the same genes, side by side; columns
+/// as factors by name.
+pub fn cells(input: &Robj) -> Outcome<BorrowedCells> {
+    let genes = strings(&field(input, "genes")?)?;
+    let names = strings(&field(input, "cells")?)?;
+    let matrices: Vec<Robj> = list(&field(input, "matrices")?)?.values().collect();
+    let mut parts: Vec<Arc<dyn CellSource>> = Vec::with_capacity(matrices.len());
+    let mut first = 0;
+    for matrix in &matrices {
+        let view = view(matrix, &genes, &names[first.min(names.len())..])?;
+        first += view.n_rows();
+        parts.push(Arc::new(view));
+    }
+    let mut cells = Cells::new(Stacked::new(parts)?, names, genes)?;
+    for (name, column) in list(&field(input, "columns")?)?.iter() {
+        cells = cells.with_column(name, factor(&column)?)?;
+    }
+    Ok(BorrowedCells { cells, _matrices: matrices })
+}
+
+/// The dgCMatrix as cells x genes, without a copy: its columns, the cells, are compressed rows here.
+fn view(matrix: &Robj, genes: &[String], cells: &[String]) -> Outcome<CsrView<'static>> {
+    let slot =
+        |name: &str| matrix.get_attrib(name).ok_or_else(|| Failure::new("internal", format!("a matrix without slot {name}")));
+    let (p, i, x) = (slot("p")?, slot("i")?, slot("x")?);
+    let wrong = |name: &str| Failure::new("internal", format!("slot {name} of a matrix has another type"));
+    let offsets: &'static [i32] = p.as_integer_slice().ok_or_else(|| wrong("p"))?;
+    let indices: &'static [i32] = i.as_integer_slice().ok_or_else(|| wrong("i"))?;
+    let values = x.as_real_slice().ok_or_else(|| wrong("x"))?;
+    // SAFETY: the slots are parts of `matrix`, which the caller keeps protected for as long as the view lives (`BorrowedCells`), R moves no
+    // vector, and nothing writes into them: the package hands over matrices that R code can still see, which R copies before a change.
+    let values: &'static [f64] = unsafe { std::mem::transmute::<&[f64], &'static [f64]>(values) };
+    if let Some(at) = values.iter().position(|v| !(*v as f32).is_finite()) {
+        let cell = offsets.partition_point(|start| *start as usize <= at) - 1;
+        let name = |names: &[String], at: usize| names.get(at).cloned().unwrap_or_else(|| format!("number {}", at + 1));
+        return Err(tutti::Error::Value {
+            what: format!("value {}", values[at]),
+            cell: name(cells, cell),
+            gene: name(genes, indices[at] as usize),
+            fix: "replace it by a finite number or drop the cell".into(),
+        }
+        .into());
+    }
+    Ok(CsrView::new(genes.len(), Offsets::I32(offsets), Indices::I32(indices), Values::F64(values))?)
+}
+
+/// A factor, NA as missing.
+pub fn factor(robj: &Robj) -> Outcome<Categorical> {
+    let codes = robj.as_integer_slice().ok_or_else(|| Failure::new("internal", "a column that is no factor"))?;
+    let levels = robj.get_attrib("levels").map(|l| strings(&l)).transpose()?.unwrap_or_default();
+    let code = |c: &i32| u32::try_from(*c - 1).ok().filter(|_| *c != i32::MIN);
+    Ok(Categorical::new(codes.iter().map(code).collect(), levels)?)
+}
+
+/// A numeric matrix as single precision.
+pub fn dense(robj: &Robj) -> Outcome<Array2<f32>> {
+    let wrong = || Failure::new("internal", "a matrix of another type");
+    let dim = robj.get_attrib("dim").ok_or_else(wrong)?;
+    let (dim, values) = (dim.as_integer_slice().ok_or_else(wrong)?, robj.as_real_slice().ok_or_else(wrong)?);
+    let [rows, columns] = dim[..] else { return Err(wrong()) };
+    let (rows, columns) = (rows as usize, columns as usize);
+    Ok(Array2::from_shape_fn((rows, columns), |(i, j)| values[i + j * rows] as f32))
+}
+
+/// The numeric matrix at R's precision.
+pub fn to_robj(x: &Array2<f32>) -> Robj {
+    RMatrix::new_matrix(x.nrows(), x.ncols(), |i, j| f64::from(x[[i, j]])).into()
+}
+
+/// A member of a list.
+pub fn field(robj: &Robj, name: &str) -> Outcome<Robj> {
+    let list = list(robj)?;
+    let found = list.iter().find(|(n, _)| *n == name).map(|(_, v)| v);
+    found.ok_or_else(|| Failure::new("internal", format!("`{name}` was not handed over")))
+}
+
+/// A member of a list that may be NULL.
+pub fn optional(robj: &Robj, name: &str) -> Outcome<Option<Robj>> {
+    Ok(Some(field(robj, name)?).filter(|v| !v.is_null()))
+}
+
+/// A list.
+pub fn list(robj: &Robj) -> Outcome<List> {
+    robj.as_list().ok_or_else(|| Failure::new("internal", "a value that is no list"))
+}
+
+/// A character vector.
+pub fn strings(robj: &Robj) -> Outcome<Vec<String>> {
+    robj.as_string_vector().ok_or_else(|| Failure::new("internal", "a value that is no character vector"))
+}
+
+/// A single string of a list.
+pub fn text(robj: &Robj, name: &str) -> Outcome<String> {
+    field(robj, name)?.as_str().map(str::to_owned).ok_or_else(|| Failure::new("internal", format!("`{name}` is no string")))
+}
+
+/// A single number of a list.
+pub fn number(robj: &Robj, name: &str) -> Outcome<f64> {
+    let value = field(robj, name)?;
+    let number = value.as_real().or_else(|| value.as_integer().map(f64::from));
+    number.ok_or_else(|| Failure::new("internal", format!("`{name}` is no number")))
+}
