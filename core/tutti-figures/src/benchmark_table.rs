@@ -90,7 +90,7 @@ fn heads(canvas: &mut Canvas<'_>, scores: &[Score], columns: &[usize], lefts: &[
         let middle = x + if scores[*i].is_aggregate { BAR } else { CIRCLE } / 2.0;
         let title = scores[*i].title.trim_start_matches("= ");
         let style = if scores[*i].is_aggregate { Text::new(theme::SMALL).bold() } else { Text::new(theme::SMALL) };
-        canvas.text(&style.cut(title, HEAD), (middle, top - 7.0), &style.upwards())?;
+        canvas.name(title, HEAD, (middle, top - 7.0), &style.upwards())?;
     }
     Ok(())
 }

@@ -48,7 +48,7 @@ pub fn batch_composition(whole: &Categorical, part: &Categorical) -> Result<Figu
         for (r, w) in rows.iter().enumerate() {
             let top = theme::MARGIN + (BAR + 6.0) * r as f64;
             let middle = top + BAR / 2.0;
-            canvas.text(&small.cut(&whole.levels()[*w], NAME_AT_MOST), (left - 6.0, middle), &small.anchor(Anchor::End))?;
+            canvas.name(&whole.levels()[*w], NAME_AT_MOST, (left - 6.0, middle), &small.anchor(Anchor::End))?;
             let total: usize = counts[*w].iter().sum();
             let mut from = 0;
             for (n, color) in counts[*w].iter().zip(&colors).filter(|(n, _)| **n > 0) {
@@ -89,11 +89,11 @@ pub fn dot_plot(shares: ArrayView2<'_, f64>, means: ArrayView2<'_, f64>, groups:
     Figure::draw((x + legend.width(110.0).max(70.0) + theme::MARGIN, below + theme::MARGIN), Vec::new(), |canvas| {
         for (j, gene) in genes.iter().enumerate() {
             let style = small.anchor(Anchor::End).upwards();
-            canvas.text(&small.cut(gene, NAME_AT_MOST), (left + STEP * (j as f64 + 0.5), bottom + 6.0), &style)?;
+            canvas.name(gene, NAME_AT_MOST, (left + STEP * (j as f64 + 0.5), bottom + 6.0), &style)?;
         }
         for (i, group) in groups.iter().enumerate() {
             let y = theme::MARGIN + STEP * (i as f64 + 0.5);
-            canvas.text(&small.cut(group, NAME_AT_MOST), (left - 8.0, y), &small.anchor(Anchor::End))?;
+            canvas.name(group, NAME_AT_MOST, (left - 8.0, y), &small.anchor(Anchor::End))?;
             for j in 0..genes.len() {
                 let color = ColorMap::Viridis.at(scale.at(means[[i, j]]));
                 if shares[[i, j]] > 0.0 {

@@ -36,11 +36,11 @@ pub fn confusion_matrix(counts: ArrayView2<'_, usize>, truth: &[String], called:
         canvas.text("true", (theme::MARGIN + 7.0, 0.5 * (above + bottom)), &axis.upwards())?;
         for (j, name) in called.iter().enumerate() {
             let x = left + CELL * (j as f64 + 0.5);
-            canvas.text(&small.cut(name, NAME_AT_MOST), (x, above - 5.0), &small.upwards())?;
+            canvas.name(name, NAME_AT_MOST, (x, above - 5.0), &small.upwards())?;
         }
         for (i, name) in truth.iter().enumerate() {
             let y = above + CELL * (i as f64 + 0.5);
-            canvas.text(&small.cut(name, NAME_AT_MOST), (left - 6.0, y), &small.anchor(Anchor::End))?;
+            canvas.name(name, NAME_AT_MOST, (left - 6.0, y), &small.anchor(Anchor::End))?;
             let total: usize = counts.row(i).sum();
             for j in 0..n_columns {
                 let share = counts[[i, j]] as f64 / total.max(1) as f64;

@@ -87,7 +87,7 @@ pub fn heatmap(what: &Heatmap<'_>) -> Result<Figure> {
                 canvas.rect((x, y), (x + cell.0 + 0.2, y + cell.1 + 0.2), color)?;
             }
             if with_rows {
-                canvas.text(&small.cut(&what.rows[*row], NAME_AT_MOST), (left + width + 5.0, y + 0.5 * cell.1), &small)?;
+                canvas.name(&what.rows[*row], NAME_AT_MOST, (left + width + 5.0, y + 0.5 * cell.1), &small)?;
             }
         }
         for (a, (name, _)) in what.annotations.iter().enumerate() {
@@ -97,7 +97,7 @@ pub fn heatmap(what: &Heatmap<'_>) -> Result<Figure> {
         if with_columns {
             for (j, name) in what.columns.iter().enumerate() {
                 let at = (left + cell.0 * (j as f64 + 0.5), top + height + 5.0);
-                canvas.text(&small.cut(name, NAME_AT_MOST), at, &small.anchor(Anchor::End).upwards())?;
+                canvas.name(name, NAME_AT_MOST, at, &small.anchor(Anchor::End).upwards())?;
             }
         }
         let mut x = names_right + theme::GAP;

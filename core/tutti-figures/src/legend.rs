@@ -50,7 +50,7 @@ impl Legend {
                     for (row, (name, color)) in column.iter().enumerate() {
                         let middle = y + ROW * (row as f64 + 0.5);
                         canvas.circle((x + DOT, middle), DOT, *color, 1.0)?;
-                        canvas.text(&text.cut(name, NAME_AT_MOST), (x + 2.0 * DOT + 5.0, middle), &text)?;
+                        canvas.name(name, NAME_AT_MOST, (x + 2.0 * DOT + 5.0, middle), &text)?;
                     }
                     x += width;
                 }

@@ -64,7 +64,7 @@ pub fn lines(panels: &[LinePanel]) -> Result<Figure> {
     Figure::draw((x - theme::GAP + theme::MARGIN, TITLE + SIZE.1 + BELOW + 2.0 * theme::MARGIN), Vec::new(), |canvas| {
         for (panel, axes, legend) in &placed {
             let title = Text::new(theme::TITLE).bold();
-            canvas.text(&title.cut(&panel.title, SIZE.0), (axes.x.from, theme::MARGIN + 0.4 * TITLE), &title)?;
+            canvas.name(&panel.title, SIZE.0, (axes.x.from, theme::MARGIN + 0.4 * TITLE), &title)?;
             axes.draw(canvas)?;
             let colors = categorical(panel.series.len());
             panel.series.iter().zip(colors).try_for_each(|(series, color)| curve(canvas, panel, axes, series, color))?;

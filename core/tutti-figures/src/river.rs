@@ -93,9 +93,13 @@ pub fn river(columns: &[(&str, &Categorical)]) -> Result<Figure> {
             for stretch in &stretches[c] {
                 let (from, to) = (top + stretch.top, top + stretch.bottom);
                 canvas.rect((at(c), from), (at(c) + BAR, to), colors[stretch.level])?;
-                let name = small.cut(&column.levels()[stretch.level], NAME_AT_MOST);
                 let (x, anchor) = if c == 0 { (at(c) - 5.0, Anchor::End) } else { (at(c) + BAR + 5.0, Anchor::Start) };
-                canvas.text(&name, (x, 0.5 * (from + to)), &small.anchor(anchor))?;
+                // Beside a bar in the middle, flows begin.
+                let (name, at) = (&column.levels()[stretch.level], (x, 0.5 * (from + to)));
+                match 0 < c && c < last {
+                    true => canvas.rimmed_name(name, NAME_AT_MOST, at, &small.anchor(anchor))?,
+                    false => canvas.name(name, NAME_AT_MOST, at, &small.anchor(anchor))?,
+                }
             }
         }
         Ok(())

@@ -39,7 +39,7 @@ pub fn persistence_diagram(diagrams: &[Vec<Interval>], title: &str) -> Result<Fi
     let size = (left + SIDE + theme::GAP + legend.width(SIDE) + theme::MARGIN, TITLE + SIDE + BELOW + 2.0 * theme::MARGIN);
     Figure::draw(size, Vec::new(), |canvas| {
         let text = Text::new(theme::TITLE).bold();
-        canvas.text(&text.cut(title, SIDE), (left, theme::MARGIN + 0.4 * TITLE), &text)?;
+        canvas.name(title, SIDE, (left, theme::MARGIN + 0.4 * TITLE), &text)?;
         axes.draw(canvas)?;
         canvas.line(&[axes.at((0.0, 0.0)), axes.at((range.1, range.1))], theme::SOFT, 0.8)?;
         if all().any(|i| i.death.is_infinite()) {

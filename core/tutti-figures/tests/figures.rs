@@ -156,6 +156,11 @@ fn many_points_become_an_image_and_png_and_svg_have_their_size() {
     let stored = |at: usize| u32::from_be_bytes(png[at..at + 4].try_into().unwrap());
     assert_eq!((stored(16), stored(20)), ((width * 150.0).round() as u32, (height * 150.0).round() as u32));
     assert!(figure.png(1.0).is_err() && figure.save("figure.pdf").is_err());
+    let wide = EmbeddingOptions { panel_size: 4000.0, ..Default::default() };
+    let wide = embedding(points.view(), Color::Plain, "wide", &wide).unwrap();
+    let (too_large, (width, height)) = (wide.png(300.0).unwrap_err().to_string(), wide.size());
+    assert!(too_large.contains(&format!("{} x {} pixels", (width * 300.0).round(), (height * 300.0).round())), "{too_large}");
+    assert!(too_large.contains("100 million"), "{too_large}");
     assert!(figure.save("no/such/folder/figure.png").unwrap_err().to_string().contains("no/such/folder/figure.png"));
 }
 
@@ -170,6 +175,18 @@ fn outlined_text_needs_no_font_and_the_same_seed_gives_the_same_bytes() {
     assert!(!svg.contains("<text") && svg.contains("<path"));
     assert_eq!(svg, draw(0).svg().unwrap());
     assert_ne!(svg, draw(1).svg().unwrap());
+}
+
+#[test]
+fn a_name_that_is_cut_has_the_whole_of_it_as_a_tooltip_and_others_have_none() {
+    let long = format!("T & <B> {}", "cell ".repeat(60));
+    let types = Categorical::from_values([Some("short"), Some(&long)]);
+    let figure = batch_composition(&types, &types).unwrap();
+    let title = format!("<title>{}</title>", long.replace('&', "&amp;").replace('<', "&lt;"));
+    for svg in [figure.svg().unwrap(), figure.editable_svg().unwrap()] {
+        // At its bar and in the legend.
+        assert_eq!((svg.matches(&title).count(), svg.matches("<title>").count()), (2, 2));
+    }
 }
 
 #[test]
