@@ -7,7 +7,7 @@ use tutti::rng::Rng;
 use crate::canvas::{Anchor, Canvas, Text};
 use crate::error::{Error, Result};
 use crate::figure::Figure;
-use crate::legend::Legend;
+use crate::legend::{Legend, entries};
 use crate::palette::{ColorMap, MISSING, Rgb, categorical};
 use crate::points::PointLayer;
 use crate::scale::{Scale, range};
@@ -250,14 +250,8 @@ fn colors(panel: &Panel<'_>, places: &[(f32, f32)], side: f64) -> (Vec<Rgb>, Leg
     match panel.color {
         Color::Category(column) => {
             let palette = categorical(column.n_levels());
-            let counts = column.counts();
-            let mut entries: Vec<(String, Rgb)> =
-                (0..column.n_levels()).filter(|l| counts[*l] > 0).map(|l| (column.levels()[l].clone(), palette[l])).collect();
-            if column.codes().iter().any(Option::is_none) {
-                entries.push(("missing".into(), MISSING));
-            }
             let colors = column.codes().iter().map(|c| c.map_or(MISSING, |c| palette[c as usize])).collect();
-            (colors, Legend::Categories(entries))
+            (colors, entries(column, &palette))
         }
         Color::Highlight(column, level) => {
             let colors = (0..n).map(|i| if column.value(i) == Some(level) { categorical(1)[0] } else { MISSING }).collect();
@@ -306,7 +300,7 @@ fn density(places: &[(f32, f32)], side: f64) -> Vec<f64> {
 
 /// Short arrows for the two dimensions, from the lower left corner.
 fn arrows(canvas: &mut Canvas<'_>, (x, y): (f64, f64), names: &[String; 2]) -> Result<()> {
-    const LENGTH: f64 = 34.0;
+    const LENGTH: f64 = 46.0;
     if names.iter().all(String::is_empty) {
         return Ok(());
     }

@@ -103,6 +103,7 @@ fn a_heatmap_has_a_rectangle_per_value_in_the_order_of_its_tree() {
         tree: Some(&tree),
         annotations: &[("side", &side)],
         map: ColorMap::Diverging,
+        value_name: "z-score",
     };
     let figure = heatmap(&what).unwrap();
     assert_snapshot("heatmap", &figure);
@@ -110,6 +111,13 @@ fn a_heatmap_has_a_rectangle_per_value_in_the_order_of_its_tree() {
     let place = |name: &str| svg.find(name).unwrap();
     let written: Vec<usize> = tree.order.iter().map(|i| place(&rows[*i])).collect();
     assert!(written.windows(2).all(|w| w[0] < w[1]));
+    // The second bar does not begin with the colours of the first.
+    let (first, second) = (&side, Categorical::from_values([Some("x"), Some("y"), Some("x")]));
+    let two =
+        heatmap(&Heatmap { annotations: &[("first", first), ("second", &second)], ..what }).unwrap().editable_svg().unwrap();
+    let dots: std::collections::HashSet<&str> =
+        two.split("<circle").skip(1).filter_map(|c| c.split("fill=\"").nth(1)?.get(..7)).collect();
+    assert_eq!(dots.len(), 2 + 1 + 2, "two levels, what is missing, two levels");
     assert!(heatmap(&Heatmap { rows: &rows[..2], ..what }).unwrap_err().to_string().contains("2 names of rows for 3"));
 }
 
@@ -133,6 +141,27 @@ fn scored(name: &str, value: f64) -> (String, Vec<Score>) {
         score(Family::Total, "total", "total", true, Some(value)),
     ];
     (name.into(), scores)
+}
+
+#[test]
+fn families_of_few_scores_are_as_wide_as_their_names_and_equal_scores_have_one_colour() {
+    let table =
+        |worse, better| benchmark_table(&[scored("worse", worse), scored("better", better)]).unwrap().editable_svg().unwrap();
+    let svg = table(0.600, 0.604);
+    let left = |name: &str| {
+        let before = &svg[..svg.find(name).unwrap()];
+        let x = before.rsplit_once("<text x=\"").unwrap().1.split_once('"').unwrap().0;
+        x.parse::<f64>().unwrap() / 10.0
+    };
+    // In the font of the figures, `Biology kept` is 70 pixels wide; its only column has 34.
+    assert!(left("Batches gone") - left("Biology kept") > 75.0);
+    let colors =
+        |svg: &str| svg.split("<circle").skip(1).map(|c| c.split("fill=\"").nth(1).unwrap()[..7].to_owned()).collect::<Vec<_>>();
+    let distance = |colors: Vec<String>| {
+        let part = |c: &str, i: usize| i64::from_str_radix(&c[1 + 2 * i..3 + 2 * i], 16).unwrap();
+        (0..3).map(|i| (part(&colors[0], i) - part(&colors[colors.len() / 2], i)).abs()).sum::<i64>()
+    };
+    assert!(distance(colors(&svg)) < 20 && distance(colors(&table(0.6, 0.8))) > 100);
 }
 
 #[test]
