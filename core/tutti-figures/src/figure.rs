@@ -14,7 +14,7 @@ use crate::theme;
 /// Pixels of a drawing per inch.
 const PER_INCH: f64 = 96.0;
 
-/// Dots of an image: along a side, as much as programs that show it take, and in all, 3 GB of memory while points are painted.
+/// Dots of an image: along a side, as much as programs that show it take, and in all, about 2 GB of memory while points are painted.
 const LONGEST: f64 = 32_768.0;
 const LARGEST: f64 = 1e8;
 

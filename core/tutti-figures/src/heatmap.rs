@@ -144,7 +144,7 @@ fn limits(what: &Heatmap<'_>) -> (f64, f64) {
     }
 }
 
-/// Colours of the levels of each bar, which no other bar has.
+/// Colours of the levels of each bar, which no other bar has while there are colours enough.
 fn annotation_colors(annotations: &[(&str, &Categorical)]) -> Vec<Vec<Rgb>> {
     let mut colors = categorical(annotations.iter().map(|(_, column)| column.n_levels()).sum()).into_iter();
     annotations.iter().map(|(_, column)| colors.by_ref().take(column.n_levels()).collect()).collect()

@@ -54,7 +54,7 @@ pub fn lines(panels: &[LinePanel]) -> Result<Figure> {
         if points().next().is_none() {
             return Err(Error::data(format!("`{}` has no finite points", panel.title), "give at least one"));
         }
-        let (xs, ys) = (range(points().map(|p| p.0)), padded(range(points().map(|p| p.1))));
+        let (xs, ys) = (range(points().map(|p| p.0)), padded_share(range(points().map(|p| p.1))));
         // Marked points do not lie on the axis.
         let xs = if panel.with_points { padded(xs) } else { xs };
         let whole = [points().all(|p| p.0.fract() == 0.0), points().all(|p| p.1.fract() == 0.0)];
@@ -77,14 +77,19 @@ pub fn lines(panels: &[LinePanel]) -> Result<Figure> {
     })
 }
 
-/// A twentieth more on both sides, so that no curve runs along the edge, and half of a value that is alone; a share stays between 0 and 1.
+/// A twentieth more on both sides, so that no curve runs along the edge, and half of a value that is alone.
 fn padded((low, high): (f64, f64)) -> (f64, f64) {
     let more = match high - low {
         0.0 if high == 0.0 => 1.0,
         0.0 => 0.5 * high.abs(),
         spread => 0.05 * spread,
     };
-    let (below, above) = (low - more, high + more);
+    (low - more, high + more)
+}
+
+/// Padded, but a share stays between 0 and 1.
+fn padded_share((low, high): (f64, f64)) -> (f64, f64) {
+    let (below, above) = padded((low, high));
     (if low >= 0.0 { below.max(0.0) } else { below }, if low >= 0.0 && high <= 1.0 { above.min(1.0) } else { above })
 }
 
@@ -171,8 +176,9 @@ mod tests {
     fn a_constant_lies_in_the_middle_at_any_size() {
         assert_eq!(padded((0.01, 0.01)), (0.005, 0.015));
         assert_eq!(padded((-40.0, -40.0)), (-60.0, -20.0));
-        assert_eq!(padded((0.0, 0.0)), (0.0, 1.0));
+        assert_eq!(padded((0.0, 0.0)), (-1.0, 1.0));
+        assert_eq!(padded_share((0.0, 0.0)), (0.0, 1.0));
         assert_eq!(padded((10.0, 30.0)), (9.0, 31.0));
-        assert_eq!(padded((0.5, 1.0)), (0.475, 1.0));
+        assert_eq!(padded_share((0.5, 1.0)), (0.475, 1.0));
     }
 }
