@@ -51,7 +51,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
 
 fn levels(column: &tutti::data::Categorical) -> String {
     let mut counted: Vec<(&String, usize)> = column.levels().iter().zip(column.counts()).collect();
-    counted.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
+    // Levels of as many cells stay in their order.
+    counted.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
     let listed: Vec<String> = counted.iter().take(LISTED).map(|(level, n)| format!("{level} {n}")).collect();
     let more = if counted.len() > LISTED { format!(", and {} more", counted.len() - LISTED) } else { String::new() };
     format!("{} levels: {}{more}", counted.len(), listed.join(", "))

@@ -10,9 +10,10 @@ use tutti::metrics::{TopologyConfig, betti_curves, persistence, trustworthiness}
 use tutti::neighbors::{Graph, Metric, NeighborConfig, nearest_self};
 use tutti::preprocess::{PcaConfig, pca};
 use tutti::simulate::{SimulateConfig, simulate};
+use tutti::train::{EpochRecord, History};
 use tutti_figures::{
     Color, ColorMap, EmbeddingOptions, Heatmap, Panel, batch_composition, benchmark_table, betti_curves_figure, confusion_matrix,
-    dot_plot, embedding, embedding_by_level, embedding_grid, heatmap, persistence_diagram, river, scatter_3d,
+    dot_plot, embedding, embedding_by_level, embedding_grid, heatmap, persistence_diagram, river, scatter_3d, training_history,
     trustworthiness_curve,
 };
 
@@ -62,6 +63,20 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     trustworthiness_curve(&k, &[("UMAP".into(), curve.clone()), ("worse".into(), curve.iter().map(|c| c - 0.05).collect())])?
         .save(folder.join("trustworthiness.png"))?;
 
+    let epoch = |e: usize| {
+        let falling = |rate: f64| (-rate * e as f64).exp();
+        let (mse, nt_xent) = (0.02 + 0.05 * falling(0.2), 1.5 + 2.0 * falling(0.5));
+        EpochRecord {
+            epoch: e,
+            learning_rate: 0.01 * 0.97f64.powi(e as i32),
+            loss: mse + nt_xent,
+            terms: [("mse".into(), mse), ("nt_xent".into(), nt_xent)].into(),
+            validation_loss: Some(mse + nt_xent + 0.2 - 0.1 * falling(0.1)),
+            ..Default::default()
+        }
+    };
+    training_history(&History { epochs: (1..=15).map(epoch).collect(), best_epoch: None })?.save(folder.join("history.png"))?;
+
     let means = Array2::from_shape_fn((24, 10), |(i, j)| {
         ((i % 4) as f64 - (j % 4) as f64).powi(2) * -0.4 + 2.0 * first[i * 10 + j] as f64 * 0.1
     });
@@ -75,6 +90,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         tree: Some(&tree),
         annotations: &[("group", &group), ("side", &side)],
         map: ColorMap::Diverging,
+        value_name: "z-score",
     })?
     .save(folder.join("heatmap.png"))?;
 

@@ -13,9 +13,12 @@ const CIRCLE: f64 = 34.0;
 const BAR: f64 = 74.0;
 /// Room at most for the upright names of the columns.
 const HEAD: f64 = 130.0;
+const NAME_AT_MOST: f64 = 200.0;
+/// Difference between scores that colours run over at least.
+const SPREAD: f64 = 0.1;
 
-/// A row per embedding, best first; a column per score that any of them has. Colours run from the lowest to the highest of a column, numbers
-/// are the scores.
+/// A row per embedding, best first; a column per score that any of them has. Colours run from the lowest to the highest of a column, but over
+/// 0.1 at least, so that nearly equal scores look equal; numbers are the scores.
 ///
 /// # Errors
 /// [`Error::Data`] for no embeddings, or embeddings with other scores than the first.
@@ -33,18 +36,9 @@ pub fn benchmark_table(embeddings: &[(String, Vec<Score>)]) -> Result<Figure> {
     let columns: Vec<usize> = (0..first.len()).filter(|i| rows.iter().any(|(_, s)| s[*i].value.is_some())).collect();
 
     let names = Text::new(theme::LABEL);
-    let left = theme::MARGIN + rows.iter().map(|(name, _)| names.width(name)).fold(60.0, f64::max) + theme::GAP;
-    let mut x = left;
-    let mut lefts = Vec::new();
-    for (at, i) in columns.iter().enumerate() {
-        if at > 0 && first[columns[at - 1]].family != first[*i].family {
-            x += theme::GAP;
-        }
-        lefts.push(x);
-        x += if first[*i].is_aggregate { BAR } else { CIRCLE };
-    }
-    let small = Text::new(theme::SMALL).bold();
-    let widest = columns.iter().map(|i| small.width(first[*i].title)).fold(0.0, f64::max);
+    let named = rows.iter().map(|(name, _)| names.width(name).min(NAME_AT_MOST)).fold(60.0, f64::max);
+    let (lefts, x) = placed(first, &columns, theme::MARGIN + named + theme::GAP);
+    let widest = columns.iter().map(|i| head(&first[*i])).map(|(title, style)| style.width(title)).fold(0.0, f64::max);
     let top = theme::MARGIN + 30.0 + widest.min(HEAD);
     let size = (x + theme::MARGIN, top + ROW * rows.len() as f64 + theme::MARGIN);
     Figure::draw(size, Vec::new(), |canvas| {
@@ -52,7 +46,7 @@ pub fn benchmark_table(embeddings: &[(String, Vec<Score>)]) -> Result<Figure> {
         for (r, (name, scores)) in rows.iter().enumerate() {
             let y = top + ROW * (r as f64 + 0.5);
             canvas.line(&[(theme::MARGIN, y - ROW / 2.0), (x, y - ROW / 2.0)], theme::GRID, 0.8)?;
-            canvas.text(name, (theme::MARGIN, y), &names)?;
+            canvas.name(name, NAME_AT_MOST, (theme::MARGIN, y), &names)?;
             for (i, x) in columns.iter().zip(&lefts) {
                 let all = rows.iter().filter_map(|(_, s)| s[*i].value);
                 let (low, high) = crate::scale::range(all);
@@ -61,6 +55,32 @@ pub fn benchmark_table(embeddings: &[(String, Vec<Score>)]) -> Result<Figure> {
         }
         Ok(())
     })
+}
+
+/// Where columns begin, and where the last one ends. The columns of a family are together as wide as its name at least.
+fn placed(scores: &[Score], columns: &[usize], left: f64) -> (Vec<f64>, f64) {
+    let mut x = left - theme::GAP;
+    let mut lefts = Vec::new();
+    for group in columns.chunk_by(|a, b| scores[*a].family == scores[*b].family) {
+        x += theme::GAP;
+        let named = x + Text::new(theme::LABEL).bold().width(family(scores[group[0]].family).0) + 4.0;
+        for i in group {
+            lefts.push(x);
+            x += width(&scores[*i]);
+        }
+        x = x.max(named);
+    }
+    (lefts, x)
+}
+
+fn width(score: &Score) -> f64 {
+    if score.is_aggregate { BAR } else { CIRCLE }
+}
+
+/// The name over a column, and how it looks.
+fn head(score: &Score) -> (&'static str, Text) {
+    let style = Text::new(theme::SMALL);
+    (score.title.trim_start_matches("= "), if score.is_aggregate { style.bold() } else { style })
 }
 
 fn family(family: Family) -> (&'static str, ColorMap) {
@@ -87,20 +107,17 @@ fn heads(canvas: &mut Canvas<'_>, scores: &[Score], columns: &[usize], lefts: &[
         from = at;
     }
     for (i, x) in columns.iter().zip(lefts) {
-        let middle = x + if scores[*i].is_aggregate { BAR } else { CIRCLE } / 2.0;
-        let title = scores[*i].title.trim_start_matches("= ");
-        let style = if scores[*i].is_aggregate { Text::new(theme::SMALL).bold() } else { Text::new(theme::SMALL) };
-        canvas.text(&style.cut(title, HEAD), (middle, top - 7.0), &style.upwards())?;
+        let (title, style) = head(&scores[*i]);
+        canvas.name(title, HEAD, (x + width(&scores[*i]) / 2.0, top - 7.0), &style.upwards())?;
     }
     Ok(())
 }
 
 fn cell(canvas: &mut Canvas<'_>, score: &Score, (low, high): (f64, f64), (x, y): (f64, f64)) -> Result<()> {
     let Some(value) = score.value else {
-        let middle = if score.is_aggregate { BAR } else { CIRCLE } / 2.0;
-        return canvas.text("–", (x + middle, y), &Text::new(theme::SMALL).color(theme::SOFT).anchor(Anchor::Middle));
+        return canvas.text("–", (x + width(score) / 2.0, y), &Text::new(theme::SMALL).color(theme::SOFT).anchor(Anchor::Middle));
     };
-    let place = if high > low { (value - low) / (high - low) } else { 1.0 };
+    let place = 0.5 + (value - 0.5 * (low + high)) / (high - low).max(SPREAD);
     // The ends of the maps are too dark and too light to write on.
     let color: Rgb = family(score.family).1.at(0.25 + 0.55 * place);
     if score.is_aggregate {

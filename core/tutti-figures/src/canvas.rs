@@ -21,7 +21,10 @@ pub(crate) enum Anchor {
     End,
 }
 
-/// Height of a line of the font over its size. plotters measures text as if the size were that of a line, SVG draws it as that of the letters.
+/// The SVG backend divides the size of a text by this.
+const SVG_SIZE: f64 = 1.24;
+
+/// Height of a line of the font over its size. plotters measures text as if the size were that of a line.
 const LINE: f64 = 1.257;
 
 /// How a text looks.
@@ -64,7 +67,7 @@ impl Text {
             let _ = register_font(theme::FONT, FontStyle::Bold, theme::SEMIBOLD);
         });
         let style = if self.bold { FontStyle::Bold } else { FontStyle::Normal };
-        let mut font = FontDesc::new(FontFamily::Name(theme::FONT), self.size * UNITS, style);
+        let mut font = FontDesc::new(FontFamily::Name(theme::FONT), self.size * UNITS * SVG_SIZE, style);
         if self.upwards {
             font = font.transform(FontTransform::Rotate270);
         }
@@ -82,11 +85,25 @@ impl Text {
 
     /// Width of a text in pixels.
     pub(crate) fn width(&self, text: &str) -> f64 {
-        self.style().font.layout_box(text).map_or(0.0, |((x0, _), (x1, _))| LINE * f64::from(x1 - x0) / UNITS)
+        self.style().font.layout_box(text).map_or(0.0, |((x0, _), (x1, _))| LINE / SVG_SIZE * f64::from(x1 - x0) / UNITS)
+    }
+
+    /// x, y, width and height of a text at a place.
+    fn area(&self, text: &str, (x, y): (f64, f64)) -> [f64; 4] {
+        let width = self.width(text);
+        let before = match self.anchor {
+            Anchor::Start => 0.0,
+            Anchor::Middle => 0.5 * width,
+            Anchor::End => width,
+        };
+        match self.upwards {
+            true => [x - 0.5 * self.size, y + before - width, self.size, width],
+            false => [x - before, y - 0.5 * self.size, width, self.size],
+        }
     }
 
     /// The text, cut to a width with an ellipsis at its end.
-    pub(crate) fn cut(&self, text: &str, width: f64) -> String {
+    fn cut(&self, text: &str, width: f64) -> String {
         if self.width(text) <= width {
             return text.to_owned();
         }
@@ -109,16 +126,20 @@ fn rgba(Rgb(r, g, b): Rgb, opacity: f64) -> RGBAColor {
 /// A surface of fixed size, origin at the upper left.
 pub(crate) struct Canvas<'a> {
     backend: SVGBackend<'a>,
+    /// Full names over those that are cut, as elements of SVG. They are no part of the drawing, whose conversion to outlines drops titles.
+    tooltips: String,
 }
 
 impl<'a> Canvas<'a> {
     pub(crate) fn new(buffer: &'a mut String, width: f64, height: f64) -> Self {
         let units = |v: f64| (v * UNITS).round() as u32;
-        Self { backend: SVGBackend::with_string(buffer, (units(width), units(height))) }
+        Self { backend: SVGBackend::with_string(buffer, (units(width), units(height))), tooltips: String::new() }
     }
 
-    pub(crate) fn finish(mut self) -> Result<()> {
-        done(self.backend.present())
+    /// Ends the drawing; returns what is to lie over it.
+    pub(crate) fn finish(mut self) -> Result<String> {
+        done(self.backend.present())?;
+        Ok(self.tooltips)
     }
 
     /// A line through points.
@@ -154,6 +175,33 @@ impl<'a> Canvas<'a> {
         }
         done(self.backend.draw_text(text, &style.style(), units(at)))
     }
+
+    /// A name, cut to a width; where it is cut, a tooltip has the whole of it.
+    pub(crate) fn name(&mut self, name: &str, width: f64, at: (f64, f64), style: &Text) -> Result<()> {
+        let shown = style.cut(name, width);
+        if shown != name {
+            self.tooltip(name, style.area(&shown, at));
+        }
+        self.text(&shown, at, style)
+    }
+
+    /// A name as above, on a white rim, so that it can be read before points.
+    pub(crate) fn rimmed_name(&mut self, name: &str, width: f64, (x, y): (f64, f64), style: &Text) -> Result<()> {
+        let shown = style.cut(name, width);
+        for i in 0..8 {
+            let angle = f64::from(i) * std::f64::consts::FRAC_PI_4;
+            self.text(&shown, (x + 1.4 * angle.cos(), y + 1.4 * angle.sin()), &style.color(theme::WHITE))?;
+        }
+        self.name(name, width, (x, y), style)
+    }
+
+    fn tooltip(&mut self, text: &str, area: [f64; 4]) {
+        let [x, y, width, height] = area.map(|v| (v * UNITS).round());
+        let text = text.replace('&', "&amp;").replace('<', "&lt;");
+        self.tooltips += &format!(
+            "<rect x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\" fill=\"none\" pointer-events=\"all\"><title>{text}</title></rect>\n"
+        );
+    }
 }
 
 fn stroke(color: Rgb, width: f64) -> ShapeStyle {
@@ -173,10 +221,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn text_has_the_size_asked_for() {
+        let mut svg = String::new();
+        let mut canvas = Canvas::new(&mut svg, 100.0, 100.0);
+        canvas.text("a", (50.0, 50.0), &Text::new(12.0)).unwrap();
+        canvas.finish().unwrap();
+        let size = svg.split_once("font-size=\"").and_then(|(_, rest)| rest.split_once('"')).unwrap().0;
+        assert!((size.parse::<f64>().unwrap() - 12.0 * UNITS).abs() < 1e-6, "{size}");
+    }
+
+    #[test]
     fn widths_come_from_the_font_and_long_text_is_cut() {
         let text = Text::new(12.0);
         // In Source Sans Pro, the letter n is 547 of 1000 units wide.
-        assert!((text.width("nnnnnnnnnn") - 10.0 * 0.547 * 12.0).abs() < 2.0, "{}", text.width("nnnnnnnnnn"));
+        assert!((text.width("nnnnnnnnnn") - 10.0 * 0.547 * 12.0).abs() < 0.2, "{}", text.width("nnnnnnnnnn"));
         assert!(text.bold().width("Many words") > text.width("Many words"));
         assert_eq!(text.cut("short", 100.0), "short");
         let cut = text.cut("plasmacytoid dendritic cell of the lung", 90.0);

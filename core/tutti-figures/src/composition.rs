@@ -14,6 +14,10 @@ use crate::theme;
 const BAR: f64 = 20.0;
 const LENGTH: f64 = 260.0;
 const NAME_AT_MOST: f64 = 150.0;
+/// Room below the bars for their scale.
+const AXIS: f64 = 28.0;
+/// What the numbers beside the bars count.
+const CELLS: &str = "cells";
 
 /// Shares of the levels of `part` (batches, say) in each level of `whole` (clusters, say), as stacked bars, with the number of cells.
 /// Cells without either are left out.
@@ -40,25 +44,38 @@ pub fn batch_composition(whole: &Categorical, part: &Categorical) -> Result<Figu
     let small = Text::new(theme::SMALL);
     let left = theme::MARGIN + rows.iter().map(|w| small.width(&whole.levels()[*w]).min(NAME_AT_MOST)).fold(0.0, f64::max) + 6.0;
     let colors = categorical(part.n_levels());
-    let legend = Legend::Categories(part.levels().iter().cloned().zip(colors.iter().copied()).collect());
-    let height = (BAR + 6.0) * rows.len() as f64;
-    let legend_height = height.max(5.0 * 16.0);
-    let width = left + LENGTH + 50.0 + theme::GAP + legend.width(legend_height) + theme::MARGIN;
-    Figure::draw((width, legend_height + 2.0 * theme::MARGIN), Vec::new(), |canvas| {
+    let there = (0..part.n_levels()).filter(|p| rows.iter().any(|w| counts[*w][*p] > 0));
+    let legend = Legend::Categories(there.map(|p| (part.levels()[p].clone(), colors[p])).collect());
+    let bottom = theme::MARGIN + (BAR + 6.0) * rows.len() as f64;
+    let legend_height = (bottom - theme::MARGIN).max(5.0 * 16.0);
+    let total = |w: usize| counts[w].iter().sum::<usize>();
+    let numbers = rows.iter().map(|w| small.width(&total(*w).to_string())).fold(small.width(CELLS), f64::max);
+    let legend_left = left + LENGTH + 8.0 + numbers + theme::GAP;
+    let width = legend_left + legend.width(legend_height) + theme::MARGIN;
+    let height = (bottom + AXIS).max(theme::MARGIN + legend_height) + theme::MARGIN;
+    Figure::draw((width, height), Vec::new(), |canvas| {
         for (r, w) in rows.iter().enumerate() {
             let top = theme::MARGIN + (BAR + 6.0) * r as f64;
             let middle = top + BAR / 2.0;
-            canvas.text(&small.cut(&whole.levels()[*w], NAME_AT_MOST), (left - 6.0, middle), &small.anchor(Anchor::End))?;
-            let total: usize = counts[*w].iter().sum();
+            canvas.name(&whole.levels()[*w], NAME_AT_MOST, (left - 6.0, middle), &small.anchor(Anchor::End))?;
+            let total = total(*w);
             let mut from = 0;
             for (n, color) in counts[*w].iter().zip(&colors).filter(|(n, _)| **n > 0) {
                 let at = |n: usize| left + LENGTH * n as f64 / total as f64;
                 canvas.rect((at(from), top), (at(from + n), top + BAR), *color)?;
                 from += n;
             }
-            canvas.text(&total.to_string(), (left + LENGTH + 6.0, middle), &small.color(theme::SOFT))?;
+            canvas.text(&total.to_string(), (left + LENGTH + 8.0, middle), &small.color(theme::SOFT))?;
         }
-        legend.draw(canvas, (left + LENGTH + 50.0 + theme::GAP, theme::MARGIN), legend_height)
+        let centred = small.anchor(Anchor::Middle);
+        for (share, text) in [(0.0, "0"), (0.5, "0.5"), (1.0, "1")] {
+            let x = left + LENGTH * share;
+            canvas.line(&[(x, bottom - 3.0), (x, bottom + 1.0)], theme::INK, 1.0)?;
+            canvas.text(text, (x, bottom + 8.0), &centred)?;
+        }
+        canvas.text("share", (left + 0.5 * LENGTH, bottom + 22.0), &Text::new(theme::LABEL).anchor(Anchor::Middle))?;
+        canvas.text(CELLS, (left + LENGTH + 8.0, bottom + 22.0), &small.color(theme::SOFT))?;
+        legend.draw(canvas, (legend_left, theme::MARGIN), legend_height)
     })
 }
 
@@ -89,11 +106,11 @@ pub fn dot_plot(shares: ArrayView2<'_, f64>, means: ArrayView2<'_, f64>, groups:
     Figure::draw((x + legend.width(110.0).max(70.0) + theme::MARGIN, below + theme::MARGIN), Vec::new(), |canvas| {
         for (j, gene) in genes.iter().enumerate() {
             let style = small.anchor(Anchor::End).upwards();
-            canvas.text(&small.cut(gene, NAME_AT_MOST), (left + STEP * (j as f64 + 0.5), bottom + 6.0), &style)?;
+            canvas.name(gene, NAME_AT_MOST, (left + STEP * (j as f64 + 0.5), bottom + 6.0), &style)?;
         }
         for (i, group) in groups.iter().enumerate() {
             let y = theme::MARGIN + STEP * (i as f64 + 0.5);
-            canvas.text(&small.cut(group, NAME_AT_MOST), (left - 8.0, y), &small.anchor(Anchor::End))?;
+            canvas.name(group, NAME_AT_MOST, (left - 8.0, y), &small.anchor(Anchor::End))?;
             for j in 0..genes.len() {
                 let color = ColorMap::Viridis.at(scale.at(means[[i, j]]));
                 if shares[[i, j]] > 0.0 {
@@ -104,7 +121,7 @@ pub fn dot_plot(shares: ArrayView2<'_, f64>, means: ArrayView2<'_, f64>, groups:
         }
         canvas.frame((left, theme::MARGIN), (right, bottom), theme::SOFT, 0.8)?;
         canvas.text("mean", (x, theme::MARGIN + 6.0), &small.bold())?;
-        legend.draw(canvas, (x, theme::MARGIN + 18.0), 80.0)?;
+        legend.draw(canvas, (x, theme::MARGIN + 22.0), 80.0)?;
         canvas.text("share", (x, theme::MARGIN + 118.0), &small.bold())?;
         for (k, share) in [0.25, 0.5, 1.0].into_iter().enumerate() {
             let y = theme::MARGIN + 138.0 + 21.0 * k as f64;

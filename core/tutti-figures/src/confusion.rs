@@ -10,6 +10,8 @@ use crate::palette::{ColorMap, is_dark};
 use crate::theme;
 
 const CELL: f64 = 26.0;
+/// Height of the name of the scale.
+const HEAD: f64 = 22.0;
 const NAME_AT_MOST: f64 = 150.0;
 /// Cells of a row in which shares are still written.
 const WRITTEN: usize = 25;
@@ -29,18 +31,21 @@ pub fn confusion_matrix(counts: ArrayView2<'_, usize>, truth: &[String], called:
     let (left, above) = (theme::MARGIN + 20.0 + widest(truth) + 6.0, theme::MARGIN + 20.0 + widest(called) + 6.0);
     let (right, bottom) = (left + CELL * n_columns as f64, above + CELL * n_rows as f64);
     let legend = Legend::Values { low: 0.0, high: 1.0, map: ColorMap::Blues };
-    let width = right + theme::GAP + legend.width(bottom - above) + theme::MARGIN;
-    Figure::draw((width, bottom + theme::MARGIN), Vec::new(), |canvas| {
+    // Two rows are not high enough for the scale.
+    let legend_height = (bottom - above - HEAD).max(60.0);
+    let width = right + theme::GAP + legend.width(legend_height).max(small.bold().width("share")) + theme::MARGIN;
+    let height = bottom.max(above + HEAD + legend_height) + theme::MARGIN;
+    Figure::draw((width, height), Vec::new(), |canvas| {
         let axis = Text::new(theme::LABEL).bold().anchor(Anchor::Middle);
         canvas.text("called", (0.5 * (left + right), theme::MARGIN + 7.0), &axis)?;
         canvas.text("true", (theme::MARGIN + 7.0, 0.5 * (above + bottom)), &axis.upwards())?;
         for (j, name) in called.iter().enumerate() {
             let x = left + CELL * (j as f64 + 0.5);
-            canvas.text(&small.cut(name, NAME_AT_MOST), (x, above - 5.0), &small.upwards())?;
+            canvas.name(name, NAME_AT_MOST, (x, above - 5.0), &small.upwards())?;
         }
         for (i, name) in truth.iter().enumerate() {
             let y = above + CELL * (i as f64 + 0.5);
-            canvas.text(&small.cut(name, NAME_AT_MOST), (left - 6.0, y), &small.anchor(Anchor::End))?;
+            canvas.name(name, NAME_AT_MOST, (left - 6.0, y), &small.anchor(Anchor::End))?;
             let total: usize = counts.row(i).sum();
             for j in 0..n_columns {
                 let share = counts[[i, j]] as f64 / total.max(1) as f64;
@@ -55,6 +60,7 @@ pub fn confusion_matrix(counts: ArrayView2<'_, usize>, truth: &[String], called:
             }
         }
         canvas.frame((left, above), (right, bottom), theme::SOFT, 0.8)?;
-        legend.draw(canvas, (right + theme::GAP, above), bottom - above)
+        canvas.text("share", (right + theme::GAP, above + 0.3 * HEAD), &small.bold())?;
+        legend.draw(canvas, (right + theme::GAP, above + HEAD), legend_height)
     })
 }

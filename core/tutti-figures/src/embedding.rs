@@ -7,7 +7,7 @@ use tutti::rng::Rng;
 use crate::canvas::{Anchor, Canvas, Text};
 use crate::error::{Error, Result};
 use crate::figure::Figure;
-use crate::legend::Legend;
+use crate::legend::{Legend, entries};
 use crate::palette::{ColorMap, MISSING, Rgb, categorical};
 use crate::points::PointLayer;
 use crate::scale::{Scale, range};
@@ -137,7 +137,7 @@ pub fn embedding_grid(panels: &[Panel<'_>], options: &EmbeddingOptions) -> Resul
         for (i, (panel, prepared)) in panels.iter().zip(&prepared).enumerate() {
             let (x, y) = corner(i);
             let title = Text::new(theme::TITLE).bold();
-            canvas.text(&title.cut(panel.title, side), (x, y - TITLE / 2.0 - 1.0), &title)?;
+            canvas.name(panel.title, side, (x, y - TITLE / 2.0 - 1.0), &title)?;
             if total <= SHAPES {
                 for (px, py, color) in &prepared.points {
                     canvas.circle((x + f64::from(*px), y + f64::from(*py)), prepared.radius, *color, prepared.opacity)?;
@@ -145,14 +145,19 @@ pub fn embedding_grid(panels: &[Panel<'_>], options: &EmbeddingOptions) -> Resul
             }
             if i == 0 {
                 // A little outside, where points seldom are.
-                arrows(canvas, (x - 6.0, y + side + 8.0), &options.axes)?;
+                arrows(canvas, (x - 6.0, y + side + 4.0), &options.axes)?;
             }
-            prepared.labels.iter().try_for_each(|(name, at)| halo(canvas, name, (x + at.0, y + at.1)))?;
+            let label = Text::new(theme::SMALL).bold().anchor(Anchor::Middle);
+            let mut labels = prepared.labels.iter();
+            labels.try_for_each(|(name, at)| canvas.rimmed_name(name, LABEL_AT_MOST * side, (x + at.0, y + at.1), &label))?;
             prepared.legend.draw(canvas, (x + side + theme::GAP, y), side)?;
         }
         Ok(())
     })
 }
+
+/// Width of a name amid its cells over that of the panel.
+const LABEL_AT_MOST: f64 = 0.6;
 
 /// Height of the line with the title.
 const TITLE: f64 = 22.0;
@@ -245,14 +250,8 @@ fn colors(panel: &Panel<'_>, places: &[(f32, f32)], side: f64) -> (Vec<Rgb>, Leg
     match panel.color {
         Color::Category(column) => {
             let palette = categorical(column.n_levels());
-            let counts = column.counts();
-            let mut entries: Vec<(String, Rgb)> =
-                (0..column.n_levels()).filter(|l| counts[*l] > 0).map(|l| (column.levels()[l].clone(), palette[l])).collect();
-            if column.codes().iter().any(Option::is_none) {
-                entries.push(("missing".into(), MISSING));
-            }
             let colors = column.codes().iter().map(|c| c.map_or(MISSING, |c| palette[c as usize])).collect();
-            (colors, Legend::Categories(entries))
+            (colors, entries(column, &palette))
         }
         Color::Highlight(column, level) => {
             let colors = (0..n).map(|i| if column.value(i) == Some(level) { categorical(1)[0] } else { MISSING }).collect();
@@ -301,7 +300,7 @@ fn density(places: &[(f32, f32)], side: f64) -> Vec<f64> {
 
 /// Short arrows for the two dimensions, from the lower left corner.
 fn arrows(canvas: &mut Canvas<'_>, (x, y): (f64, f64), names: &[String; 2]) -> Result<()> {
-    const LENGTH: f64 = 34.0;
+    const LENGTH: f64 = 46.0;
     if names.iter().all(String::is_empty) {
         return Ok(());
     }
@@ -324,9 +323,9 @@ fn cluster_labels(column: &Categorical, places: &[(f32, f32)], side: f64) -> Vec
     for level in 0..column.n_levels() {
         let own = || places.iter().zip(column.codes()).filter(|(_, c)| **c == Some(level as u32)).map(|(p, _)| p);
         if own().next().is_some() {
-            let name = text.cut(&column.levels()[level], 0.6 * side);
-            let width = text.width(&name);
-            labels.push((name, (median(own().map(|p| p.0).collect()), median(own().map(|p| p.1).collect())), width));
+            let name = &column.levels()[level];
+            let width = text.width(name).min(LABEL_AT_MOST * side);
+            labels.push((name.clone(), (median(own().map(|p| p.0).collect()), median(own().map(|p| p.1).collect())), width));
         }
     }
     let height = theme::SMALL + 2.0;
@@ -354,14 +353,4 @@ fn cluster_labels(column: &Categorical, places: &[(f32, f32)], side: f64) -> Vec
         }
     }
     labels.into_iter().map(|(name, at, _)| (name, at)).collect()
-}
-
-/// Text on a white rim, so that it can be read before points.
-fn halo(canvas: &mut Canvas<'_>, name: &str, (x, y): (f64, f64)) -> Result<()> {
-    let text = Text::new(theme::SMALL).bold().anchor(Anchor::Middle);
-    for i in 0..8 {
-        let angle = f64::from(i) * std::f64::consts::FRAC_PI_4;
-        canvas.text(name, (x + 1.4 * angle.cos(), y + 1.4 * angle.sin()), &text.color(theme::WHITE))?;
-    }
-    canvas.text(name, (x, y), &text)
 }

@@ -14,6 +14,10 @@ use crate::theme;
 /// Pixels of a drawing per inch.
 const PER_INCH: f64 = 96.0;
 
+/// Dots of an image: along a side, as much as programs that show it take, and in all, about 2 GB of memory while points are painted.
+const LONGEST: f64 = 32_768.0;
+const LARGEST: f64 = 1e8;
+
 /// Dots per inch of points inside an SVG.
 const SVG_DPI: f64 = 300.0;
 
@@ -25,6 +29,8 @@ pub struct Figure {
     /// All but the opening and the closing tag.
     body: String,
     layers: Vec<PointLayer>,
+    /// Elements of SVG over all others, not painted: the full names of what is cut.
+    tooltips: String,
 }
 
 impl Figure {
@@ -37,10 +43,10 @@ impl Figure {
         let mut svg = String::new();
         let mut canvas = Canvas::new(&mut svg, width, height);
         draw(&mut canvas)?;
-        canvas.finish()?;
+        let tooltips = canvas.finish()?;
         let body = svg.split_once('>').and_then(|(_, rest)| rest.rsplit_once("</svg>")).map(|(body, _)| body.trim().to_owned());
         let body = body.ok_or_else(|| Error::Render("the backend wrote no drawing".into()))?;
-        Ok(Self { width, height, body, layers })
+        Ok(Self { width, height, body, layers, tooltips })
     }
 
     /// Width and height in inches.
@@ -48,7 +54,7 @@ impl Figure {
         (self.width / PER_INCH, self.height / PER_INCH)
     }
 
-    /// The figure as SVG with its text as outlines: it looks the same everywhere.
+    /// The figure as SVG with its text as outlines: it looks the same everywhere. A name that is cut has the whole of it as a tooltip.
     ///
     /// # Errors
     /// [`Error::Render`] for a drawing that cannot be read back, which is a fault of this crate.
@@ -83,19 +89,26 @@ impl Figure {
                  xlink:href=\"data:image/png;base64,{data}\"/>\n"
             );
         }
-        Ok(out + body + "\n</svg>\n")
+        Ok(out + body + "\n" + &self.tooltips + "</svg>\n")
     }
 
     /// The figure as PNG.
     ///
     /// # Errors
-    /// [`Error::Data`] for `dpi` outside 30 to 2400 or an image larger than 32,768 pixels; [`Error::Render`] as for SVG.
+    /// [`Error::Data`] for `dpi` outside 30 to 2400, or an image of more than 32,768 pixels along a side or 100 million in all;
+    /// [`Error::Render`] as for SVG.
     pub fn png(&self, dpi: f64) -> Result<Vec<u8>> {
         let scale = dpi / PER_INCH;
+        if !(30.0..=2400.0).contains(&dpi) {
+            return Err(Error::data(format!("{dpi} dots per inch"), "give 30 to 2400, e.g. 300"));
+        }
         let (width, height) = ((self.width * scale).round(), (self.height * scale).round());
-        if !(30.0..=2400.0).contains(&dpi) || width.max(height) > 32_768.0 {
-            let problem = format!("{width} x {height} pixels at {dpi} dots per inch");
-            return Err(Error::data(problem, "give 30 to 2400 dots per inch, e.g. 300, and fewer for a large figure"));
+        if width.max(height) > LONGEST || width * height > LARGEST {
+            let problem = format!(
+                "the image would have {width} x {height} pixels at {dpi} dots per inch; at most {LONGEST} along a side and {:.0} million in all are drawn",
+                LARGEST / 1e6
+            );
+            return Err(Error::data(problem, "give fewer dots per inch, or save as .svg"));
         }
         let mut image = tiny_skia::Pixmap::new(width as u32, height as u32)
             .ok_or_else(|| Error::Render("there is no memory for the image".into()))?;

@@ -7,8 +7,8 @@ use tutti::downstream::{Hierarchy, Merge};
 use crate::canvas::{Anchor, Canvas, Text};
 use crate::error::{Error, Result};
 use crate::figure::Figure;
-use crate::legend::Legend;
-use crate::palette::{ColorMap, MISSING, categorical};
+use crate::legend::{Legend, entries};
+use crate::palette::{ColorMap, MISSING, Rgb, categorical};
 use crate::scale::{Scale, range};
 use crate::theme;
 
@@ -27,6 +27,8 @@ pub struct Heatmap<'a> {
     pub annotations: &'a [(&'a str, &'a Categorical)],
     /// Colours of the values. The middle of the diverging map is 0.
     pub map: ColorMap,
+    /// What the values are, e.g. `z-score`; stands over their colours.
+    pub value_name: &'a str,
 }
 
 const LARGEST: (f64, f64) = (420.0, 420.0);
@@ -34,6 +36,8 @@ const CELL: f64 = 18.0;
 const TREE: f64 = 60.0;
 const BAR: f64 = 12.0;
 const NAME_AT_MOST: f64 = 130.0;
+/// Height of the name of a legend.
+const HEAD: f64 = 22.0;
 /// Height or width of a cell under which names would overlap.
 const NAMED: f64 = 9.0;
 
@@ -60,10 +64,11 @@ pub fn heatmap(what: &Heatmap<'_>) -> Result<Figure> {
     let names_right = left + width + if with_rows { widest(what.rows) + 8.0 } else { 0.0 };
     let (low, high) = limits(what);
     let scale = Scale::new(low, high, 0.0, 1.0);
-    let mut legends = vec![Legend::Values { low: scale.low, high: scale.high, map: what.map }];
-    legends.extend(what.annotations.iter().map(|(_, column)| entries(column)));
+    let colors = annotation_colors(what.annotations);
+    let mut legends = vec![(what.value_name, Legend::Values { low: scale.low, high: scale.high, map: what.map })];
+    legends.extend(what.annotations.iter().zip(&colors).map(|((name, column), colors)| (*name, entries(column, colors))));
     let legend_height = (height + names_below).max(130.0);
-    let legend_width: f64 = legends.iter().map(|l| l.width(legend_height) + theme::GAP).sum();
+    let (places, legend_width) = stacked(&legends, legend_height);
     let size = (
         names_right + theme::GAP + legend_width + theme::MARGIN,
         top + (height + names_below).max(legend_height) + theme::MARGIN,
@@ -74,9 +79,9 @@ pub fn heatmap(what: &Heatmap<'_>) -> Result<Figure> {
         }
         for (place, row) in order.iter().enumerate() {
             let y = top + cell.1 * place as f64;
-            for (a, (_, column)) in what.annotations.iter().enumerate() {
+            for (a, ((_, column), colors)) in what.annotations.iter().zip(&colors).enumerate() {
                 let x = tree_right + 4.0 + (BAR + 3.0) * a as f64;
-                let color = column.codes()[*row].map_or(MISSING, |c| categorical(column.n_levels())[c as usize]);
+                let color = column.codes()[*row].map_or(MISSING, |c| colors[c as usize]);
                 // A little over the edge, so that no seam shows.
                 canvas.rect((x, y), (x + BAR, y + cell.1 + 0.2), color)?;
             }
@@ -87,7 +92,7 @@ pub fn heatmap(what: &Heatmap<'_>) -> Result<Figure> {
                 canvas.rect((x, y), (x + cell.0 + 0.2, y + cell.1 + 0.2), color)?;
             }
             if with_rows {
-                canvas.text(&small.cut(&what.rows[*row], NAME_AT_MOST), (left + width + 5.0, y + 0.5 * cell.1), &small)?;
+                canvas.name(&what.rows[*row], NAME_AT_MOST, (left + width + 5.0, y + 0.5 * cell.1), &small)?;
             }
         }
         for (a, (name, _)) in what.annotations.iter().enumerate() {
@@ -97,13 +102,13 @@ pub fn heatmap(what: &Heatmap<'_>) -> Result<Figure> {
         if with_columns {
             for (j, name) in what.columns.iter().enumerate() {
                 let at = (left + cell.0 * (j as f64 + 0.5), top + height + 5.0);
-                canvas.text(&small.cut(name, NAME_AT_MOST), at, &small.anchor(Anchor::End).upwards())?;
+                canvas.name(name, NAME_AT_MOST, at, &small.anchor(Anchor::End).upwards())?;
             }
         }
-        let mut x = names_right + theme::GAP;
-        for legend in &legends {
-            legend.draw(canvas, (x, top), legend_height)?;
-            x += legend.width(legend_height) + theme::GAP;
+        for ((name, legend), (x, y)) in legends.iter().zip(places) {
+            let at = (names_right + theme::GAP + x, top + y);
+            canvas.text(name, (at.0, at.1 + 0.3 * HEAD), &Text::new(theme::SMALL).bold())?;
+            legend.draw(canvas, (at.0, at.1 + HEAD), legend_height - HEAD)?;
         }
         Ok(())
     })
@@ -139,11 +144,26 @@ fn limits(what: &Heatmap<'_>) -> (f64, f64) {
     }
 }
 
-fn entries(column: &Categorical) -> Legend {
-    let colors = categorical(column.n_levels());
-    let counts = column.counts();
-    let there = (0..column.n_levels()).filter(|l| counts[*l] > 0);
-    Legend::Categories(there.map(|l| (column.levels()[l].clone(), colors[l])).collect())
+/// Colours of the levels of each bar, which no other bar has while there are colours enough.
+fn annotation_colors(annotations: &[(&str, &Categorical)]) -> Vec<Vec<Rgb>> {
+    let mut colors = categorical(annotations.iter().map(|(_, column)| column.n_levels()).sum()).into_iter();
+    annotations.iter().map(|(_, column)| colors.by_ref().take(column.n_levels()).collect()).collect()
+}
+
+/// Places of legends with their names, one below the other in columns of at most `height`, and the width of all.
+fn stacked(legends: &[(&str, Legend)], height: f64) -> (Vec<(f64, f64)>, f64) {
+    let (mut x, mut y, mut widest) = (0.0, 0.0, 0.0f64);
+    let mut places = Vec::new();
+    for (name, legend) in legends {
+        let needed = HEAD + legend.height(height - HEAD);
+        if y > 0.0 && y + needed > height {
+            (x, y, widest) = (x + widest + theme::GAP, 0.0, 0.0);
+        }
+        places.push((x, y));
+        y += needed + theme::GAP;
+        widest = widest.max(legend.width(height - HEAD)).max(Text::new(theme::SMALL).bold().width(name));
+    }
+    (places, x + widest)
 }
 
 /// The tree, its root at the left: each merge is a bracket at its height.

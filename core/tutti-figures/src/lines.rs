@@ -36,7 +36,7 @@ pub struct LinePanel {
 }
 
 /// Data part of a panel, in pixels.
-const SIZE: (f64, f64) = (260.0, 180.0);
+const SIZE: (f64, f64) = (200.0, 150.0);
 const TITLE: f64 = 22.0;
 
 /// Panels of curves side by side, each with its legend.
@@ -54,9 +54,12 @@ pub fn lines(panels: &[LinePanel]) -> Result<Figure> {
         if points().next().is_none() {
             return Err(Error::data(format!("`{}` has no finite points", panel.title), "give at least one"));
         }
-        let (xs, ys) = (range(points().map(|p| p.0)), padded(range(points().map(|p| p.1))));
-        x += Axes::left(ys);
-        let axes = Axes::new(xs, ys, [&panel.axes[0], &panel.axes[1]], [x, theme::MARGIN + TITLE, SIZE.0, SIZE.1]);
+        let (xs, ys) = (range(points().map(|p| p.0)), padded_share(range(points().map(|p| p.1))));
+        // Marked points do not lie on the axis.
+        let xs = if panel.with_points { padded(xs) } else { xs };
+        let whole = [points().all(|p| p.0.fract() == 0.0), points().all(|p| p.1.fract() == 0.0)];
+        x += Axes::left(ys, whole[1]);
+        let axes = Axes::new(xs, ys, [&panel.axes[0], &panel.axes[1]], whole, [x, theme::MARGIN + TITLE, SIZE.0, SIZE.1]);
         let legend = legend(panel);
         x += SIZE.0 + theme::GAP + legend.width(SIZE.1) + if panel.series.len() > 1 { theme::GAP } else { 0.0 };
         placed.push((panel, axes, legend));
@@ -64,7 +67,7 @@ pub fn lines(panels: &[LinePanel]) -> Result<Figure> {
     Figure::draw((x - theme::GAP + theme::MARGIN, TITLE + SIZE.1 + BELOW + 2.0 * theme::MARGIN), Vec::new(), |canvas| {
         for (panel, axes, legend) in &placed {
             let title = Text::new(theme::TITLE).bold();
-            canvas.text(&title.cut(&panel.title, SIZE.0), (axes.x.from, theme::MARGIN + 0.4 * TITLE), &title)?;
+            canvas.name(&panel.title, SIZE.0, (axes.x.from, theme::MARGIN + 0.4 * TITLE), &title)?;
             axes.draw(canvas)?;
             let colors = categorical(panel.series.len());
             panel.series.iter().zip(colors).try_for_each(|(series, color)| curve(canvas, panel, axes, series, color))?;
@@ -74,10 +77,19 @@ pub fn lines(panels: &[LinePanel]) -> Result<Figure> {
     })
 }
 
-/// A twentieth more on both sides, so that no curve runs along the edge; a share stays between 0 and 1.
+/// A twentieth more on both sides, so that no curve runs along the edge, and half of a value that is alone.
 fn padded((low, high): (f64, f64)) -> (f64, f64) {
-    let more = 0.05 * if high > low { high - low } else { high.abs().max(1.0) };
-    let (below, above) = (low - more, high + more);
+    let more = match high - low {
+        0.0 if high == 0.0 => 1.0,
+        0.0 => 0.5 * high.abs(),
+        spread => 0.05 * spread,
+    };
+    (low - more, high + more)
+}
+
+/// Padded, but a share stays between 0 and 1.
+fn padded_share((low, high): (f64, f64)) -> (f64, f64) {
+    let (below, above) = padded((low, high));
     (if low >= 0.0 { below.max(0.0) } else { below }, if low >= 0.0 && high <= 1.0 { above.min(1.0) } else { above })
 }
 
@@ -154,4 +166,19 @@ pub fn trustworthiness_curve(n_neighbors: &[usize], embeddings: &[(String, Vec<f
     let series = embeddings.iter().map(|(name, scores)| Series { name: name.clone(), points: points(scores) }).collect();
     let axes = ["neighbours".into(), "trustworthiness".into()];
     lines(&[LinePanel { title: "Neighbourhoods kept".into(), axes, series, with_points: true, stepped: false }])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_constant_lies_in_the_middle_at_any_size() {
+        assert_eq!(padded((0.01, 0.01)), (0.005, 0.015));
+        assert_eq!(padded((-40.0, -40.0)), (-60.0, -20.0));
+        assert_eq!(padded((0.0, 0.0)), (-1.0, 1.0));
+        assert_eq!(padded_share((0.0, 0.0)), (0.0, 1.0));
+        assert_eq!(padded((10.0, 30.0)), (9.0, 31.0));
+        assert_eq!(padded_share((0.5, 1.0)), (0.475, 1.0));
+    }
 }

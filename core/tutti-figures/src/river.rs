@@ -13,6 +13,8 @@ const APART: f64 = 150.0;
 const BAR: f64 = 12.0;
 const GAP: f64 = 6.0;
 const NAME_AT_MOST: f64 = 140.0;
+/// Height of a name.
+const NAME: f64 = 14.0;
 const TITLE: f64 = 22.0;
 /// Points of a bank of the river.
 const STEPS: usize = 24;
@@ -47,7 +49,7 @@ pub fn river(columns: &[(&str, &Categorical)]) -> Result<Figure> {
     }
     let code = |c: usize, i: usize| columns[c].1.codes()[i].map_or(0, |code| code as usize);
     let most = columns.iter().map(|(_, c)| c.drop_unused().n_levels()).max().unwrap_or(1);
-    let height = HEIGHT.max(16.0 * most as f64);
+    let height = HEIGHT.max(NAME * most as f64);
     let stretches: Vec<Vec<Stretch>> =
         (0..columns.len()).map(|c| stretches(&cells, columns[c].1.n_levels(), height, |i| code(c, i))).collect();
     let small = Text::new(theme::SMALL);
@@ -90,16 +92,34 @@ pub fn river(columns: &[(&str, &Categorical)]) -> Result<Figure> {
                 };
             canvas.text(title, (x, theme::MARGIN + 0.4 * TITLE), &Text::new(theme::LABEL).bold().anchor(anchor))?;
             let colors = categorical(column.n_levels());
-            for stretch in &stretches[c] {
+            let middles = apart(stretches[c].iter().map(|s| 0.5 * (s.top + s.bottom)).collect(), height);
+            for (stretch, middle) in stretches[c].iter().zip(middles) {
                 let (from, to) = (top + stretch.top, top + stretch.bottom);
                 canvas.rect((at(c), from), (at(c) + BAR, to), colors[stretch.level])?;
-                let name = small.cut(&column.levels()[stretch.level], NAME_AT_MOST);
                 let (x, anchor) = if c == 0 { (at(c) - 5.0, Anchor::End) } else { (at(c) + BAR + 5.0, Anchor::Start) };
-                canvas.text(&name, (x, 0.5 * (from + to)), &small.anchor(anchor))?;
+                // Beside a bar in the middle, flows begin.
+                let (name, at) = (&column.levels()[stretch.level], (x, top + middle));
+                match 0 < c && c < last {
+                    true => canvas.rimmed_name(name, NAME_AT_MOST, at, &small.anchor(anchor))?,
+                    false => canvas.name(name, NAME_AT_MOST, at, &small.anchor(anchor))?,
+                }
             }
         }
         Ok(())
     })
+}
+
+/// The middles of names, moved as little as leaves room for each.
+fn apart(mut middles: Vec<f64>, height: f64) -> Vec<f64> {
+    for i in 1..middles.len() {
+        middles[i] = middles[i].max(middles[i - 1] + NAME);
+    }
+    let mut lowest = height - 0.5 * NAME;
+    for middle in middles.iter_mut().rev() {
+        *middle = middle.min(lowest);
+        lowest = *middle - NAME;
+    }
+    middles
 }
 
 /// The levels one below the other, as high as they have cells.
@@ -142,4 +162,16 @@ fn flows(
             ((ya, used_from[a]), (yb, used_to[b]), a)
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_do_not_overlap_and_stay_within_the_river() {
+        // The first has room; three at the lower edge have not.
+        let middles = apart(vec![20.0, 90.0, 92.0, 99.0], 100.0);
+        assert_eq!(middles, [20.0, 65.0, 79.0, 93.0]);
+    }
 }

@@ -32,14 +32,14 @@ pub fn persistence_diagram(diagrams: &[Vec<Interval>], title: &str) -> Result<Fi
     let last = if last > 0.0 { last } else { 1.0 };
     let range = (0.0, 1.12 * last);
     let never = 1.08 * last;
-    let left = theme::MARGIN + Axes::left(range);
-    let axes = Axes::new(range, range, ["birth", "death"], [left, theme::MARGIN + TITLE, SIDE, SIDE]);
+    let left = theme::MARGIN + Axes::left(range, false);
+    let axes = Axes::new(range, range, ["birth", "death"], [false; 2], [left, theme::MARGIN + TITLE, SIDE, SIDE]);
     let colors = categorical(diagrams.len());
     let legend = Legend::Categories(colors.iter().enumerate().map(|(dim, color)| (name(dim), *color)).collect());
     let size = (left + SIDE + theme::GAP + legend.width(SIDE) + theme::MARGIN, TITLE + SIDE + BELOW + 2.0 * theme::MARGIN);
     Figure::draw(size, Vec::new(), |canvas| {
         let text = Text::new(theme::TITLE).bold();
-        canvas.text(&text.cut(title, SIDE), (left, theme::MARGIN + 0.4 * TITLE), &text)?;
+        canvas.name(title, SIDE, (left, theme::MARGIN + 0.4 * TITLE), &text)?;
         axes.draw(canvas)?;
         canvas.line(&[axes.at((0.0, 0.0)), axes.at((range.1, range.1))], theme::SOFT, 0.8)?;
         if all().any(|i| i.death.is_infinite()) {

@@ -103,6 +103,7 @@ fn a_heatmap_has_a_rectangle_per_value_in_the_order_of_its_tree() {
         tree: Some(&tree),
         annotations: &[("side", &side)],
         map: ColorMap::Diverging,
+        value_name: "z-score",
     };
     let figure = heatmap(&what).unwrap();
     assert_snapshot("heatmap", &figure);
@@ -110,6 +111,13 @@ fn a_heatmap_has_a_rectangle_per_value_in_the_order_of_its_tree() {
     let place = |name: &str| svg.find(name).unwrap();
     let written: Vec<usize> = tree.order.iter().map(|i| place(&rows[*i])).collect();
     assert!(written.windows(2).all(|w| w[0] < w[1]));
+    // The second bar does not begin with the colours of the first.
+    let (first, second) = (&side, Categorical::from_values([Some("x"), Some("y"), Some("x")]));
+    let two =
+        heatmap(&Heatmap { annotations: &[("first", first), ("second", &second)], ..what }).unwrap().editable_svg().unwrap();
+    let dots: std::collections::HashSet<&str> =
+        two.split("<circle").skip(1).filter_map(|c| c.split("fill=\"").nth(1)?.get(..7)).collect();
+    assert_eq!(dots.len(), 2 + 1 + 2, "two levels, what is missing, two levels");
     assert!(heatmap(&Heatmap { rows: &rows[..2], ..what }).unwrap_err().to_string().contains("2 names of rows for 3"));
 }
 
@@ -136,6 +144,27 @@ fn scored(name: &str, value: f64) -> (String, Vec<Score>) {
 }
 
 #[test]
+fn families_of_few_scores_are_as_wide_as_their_names_and_equal_scores_have_one_colour() {
+    let table =
+        |worse, better| benchmark_table(&[scored("worse", worse), scored("better", better)]).unwrap().editable_svg().unwrap();
+    let svg = table(0.600, 0.604);
+    let left = |name: &str| {
+        let before = &svg[..svg.find(name).unwrap()];
+        let x = before.rsplit_once("<text x=\"").unwrap().1.split_once('"').unwrap().0;
+        x.parse::<f64>().unwrap() / 10.0
+    };
+    // In the font of the figures, `Biology kept` is 70 pixels wide; its only column has 34.
+    assert!(left("Batches gone") - left("Biology kept") > 75.0);
+    let colors =
+        |svg: &str| svg.split("<circle").skip(1).map(|c| c.split("fill=\"").nth(1).unwrap()[..7].to_owned()).collect::<Vec<_>>();
+    let distance = |colors: Vec<String>| {
+        let part = |c: &str, i: usize| i64::from_str_radix(&c[1 + 2 * i..3 + 2 * i], 16).unwrap();
+        (0..3).map(|i| (part(&colors[0], i) - part(&colors[colors.len() / 2], i)).abs()).sum::<i64>()
+    };
+    assert!(distance(colors(&svg)) < 20 && distance(colors(&table(0.6, 0.8))) > 100);
+}
+
+#[test]
 fn every_cell_is_one_circle_and_every_level_one_entry() {
     let (points, types) = (points(30), column(30, 4));
     let svg =
@@ -156,6 +185,11 @@ fn many_points_become_an_image_and_png_and_svg_have_their_size() {
     let stored = |at: usize| u32::from_be_bytes(png[at..at + 4].try_into().unwrap());
     assert_eq!((stored(16), stored(20)), ((width * 150.0).round() as u32, (height * 150.0).round() as u32));
     assert!(figure.png(1.0).is_err() && figure.save("figure.pdf").is_err());
+    let wide = EmbeddingOptions { panel_size: 4000.0, ..Default::default() };
+    let wide = embedding(points.view(), Color::Plain, "wide", &wide).unwrap();
+    let (too_large, (width, height)) = (wide.png(300.0).unwrap_err().to_string(), wide.size());
+    assert!(too_large.contains(&format!("{} x {} pixels", (width * 300.0).round(), (height * 300.0).round())), "{too_large}");
+    assert!(too_large.contains("100 million"), "{too_large}");
     assert!(figure.save("no/such/folder/figure.png").unwrap_err().to_string().contains("no/such/folder/figure.png"));
 }
 
@@ -170,6 +204,18 @@ fn outlined_text_needs_no_font_and_the_same_seed_gives_the_same_bytes() {
     assert!(!svg.contains("<text") && svg.contains("<path"));
     assert_eq!(svg, draw(0).svg().unwrap());
     assert_ne!(svg, draw(1).svg().unwrap());
+}
+
+#[test]
+fn a_name_that_is_cut_has_the_whole_of_it_as_a_tooltip_and_others_have_none() {
+    let long = format!("T & <B> {}", "cell ".repeat(60));
+    let types = Categorical::from_values([Some("short"), Some(&long)]);
+    let figure = batch_composition(&types, &types).unwrap();
+    let title = format!("<title>{}</title>", long.replace('&', "&amp;").replace('<', "&lt;"));
+    for svg in [figure.svg().unwrap(), figure.editable_svg().unwrap()] {
+        // At its bar and in the legend.
+        assert_eq!((svg.matches(&title).count(), svg.matches("<title>").count()), (2, 2));
+    }
 }
 
 #[test]
