@@ -28,8 +28,16 @@ fn scores_agree_with_scib_metrics() {
         let n_components = case["n_components"].as_u64().unwrap() as usize;
         let embedding = pca.slice(ndarray::s![.., ..n_components]);
         let (clusters, before) = (Some(&clusters[..]), Some(pca.view()));
-        let input = ScibInput { embedding, label: &label, batch: &batch, clusters, leiden: &[], before };
-        let ours = serde_json::to_value(scib(&input, &ScibConfig::default()).unwrap()).unwrap();
+        let input = ScibInput { embedding, neighbors: None, label: &label, batch: &batch, clusters, leiden: &[], before };
+        let config = ScibConfig::default();
+        let scores = scib(&input, &config).unwrap();
+        let known = |n_neighbors| nearest_self(embedding, &NeighborConfig { n_neighbors, ..Default::default() }).unwrap();
+        let (enough, few) = (known(100), known(89));
+        // Neighbours found by someone else, also more than are read, change no score; too few are refused.
+        assert_eq!(scib(&ScibInput { neighbors: Some(&enough), ..input }, &config).unwrap(), scores);
+        let refused = scib(&ScibInput { neighbors: Some(&few), ..input }, &config).unwrap_err();
+        assert!(refused.to_string().contains("neighbors"));
+        let ours = serde_json::to_value(scores).unwrap();
         for (name, theirs) in case["scores"].as_object().unwrap() {
             let (ours, theirs) = (ours[name].as_f64().unwrap(), theirs.as_f64().unwrap());
             assert!((ours - theirs).abs() < 1e-3, "{} {name}: {ours} and {theirs}", case["name"]);
