@@ -1,5 +1,6 @@
 //! Tests that need several crates.
 
+mod communities;
 mod layering;
 mod metrics;
 mod preprocess;

@@ -1,13 +1,17 @@
-//! The scIB suite against scib-metrics, geometry against scikit-learn and scipy, topology against ripser; the scripts in `data` made the numbers.
+//! The scIB suite against scib-metrics, geometry, classification and probes against scikit-learn and scipy, topology against ripser; the scripts
+//! in `data` made the numbers.
 
 use ndarray::Array2;
 use serde_json::Value;
 use tutti::data::Categorical;
 use tutti::downstream::{Linkage, RowDistance, diffusion_pseudotime, hierarchical};
 use tutti::metrics::{
-    Correlation, ScibConfig, ScibInput, TopologyConfig, distance_correlation, kbet_per_label, persistence, scib, trustworthiness,
+    Confusion, Correlation, ProbeConfig, ScibConfig, ScibInput, TopologyConfig, auroc, calibration, calinski_harabasz,
+    distance_correlation, kbet_per_label, knn_probe, linear_probe, linear_probe_r2, persistence, scib,
+    state_distance_correlation, trustworthiness,
 };
 use tutti::neighbors::{Graph, Metric, NeighborConfig, nearest_self};
+use tutti::rng::Rng;
 use tutti_io::{ReadOptions, read};
 
 #[test]
@@ -19,14 +23,21 @@ fn scores_agree_with_scib_metrics() {
     let (label, batch) = (data.categorical("cell_type").unwrap(), data.categorical("batch").unwrap());
     let rows = expected["pca"].as_array().unwrap();
     let pca = Array2::from_shape_fn((rows.len(), 10), |(i, j)| rows[i][j].as_f64().unwrap() as f32);
-    let clusters = Categorical::from_values(expected["clusters"].as_array().unwrap().iter().map(Value::as_str));
-    let clusters: Vec<u32> = clusters.codes().iter().map(|c| c.unwrap()).collect();
+    let clusters: Vec<u32> = strings(&expected["clusters"]).codes().iter().map(|c| c.unwrap()).collect();
     for case in expected["cases"].as_array().unwrap() {
         let n_components = case["n_components"].as_u64().unwrap() as usize;
         let embedding = pca.slice(ndarray::s![.., ..n_components]);
         let (clusters, before) = (Some(&clusters[..]), Some(pca.view()));
-        let input = ScibInput { embedding, label: &label, batch: &batch, clusters, leiden: &[], before };
-        let ours = serde_json::to_value(scib(&input, &ScibConfig::default()).unwrap()).unwrap();
+        let input = ScibInput { embedding, neighbors: None, label: &label, batch: &batch, clusters, leiden: &[], before };
+        let config = ScibConfig::default();
+        let scores = scib(&input, &config).unwrap();
+        let known = |n_neighbors| nearest_self(embedding, &NeighborConfig { n_neighbors, ..Default::default() }).unwrap();
+        let (enough, few) = (known(100), known(89));
+        // Neighbours found by someone else, also more than are read, change no score; too few are refused.
+        assert_eq!(scib(&ScibInput { neighbors: Some(&enough), ..input }, &config).unwrap(), scores);
+        let refused = scib(&ScibInput { neighbors: Some(&few), ..input }, &config).unwrap_err();
+        assert!(refused.to_string().contains("neighbors"));
+        let ours = serde_json::to_value(scores).unwrap();
         for (name, theirs) in case["scores"].as_object().unwrap() {
             let (ours, theirs) = (ours[name].as_f64().unwrap(), theirs.as_f64().unwrap());
             assert!((ours - theirs).abs() < 1e-3, "{} {name}: {ours} and {theirs}", case["name"]);
@@ -95,6 +106,72 @@ fn geometry_agrees_with_scikit_learn_and_scipy() {
             assert!((ours - theirs).abs() < 1e-6, "{metric:?} {name}: {ours} and {theirs}");
         }
     }
+}
+
+/// Ours equals the value at a key to 1e-9 of its size.
+#[track_caller]
+fn assert_agree(theirs: &Value, name: &str, ours: f64) {
+    let theirs = theirs[name].as_f64().unwrap();
+    assert!((ours - theirs).abs() < 1e-9 * theirs.abs().max(1.0), "{name}: {ours} and {theirs}");
+}
+
+fn strings(values: &Value) -> Categorical {
+    Categorical::from_values(values.as_array().unwrap().iter().map(Value::as_str))
+}
+
+#[test]
+fn classification_agrees_with_scikit_learn() {
+    let expected: Value = serde_json::from_str(include_str!("data/expected_classification.json")).unwrap();
+    let theirs = &expected["labels"];
+    let confusion = Confusion::new(&strings(&theirs["truth"]), &strings(&theirs["predicted"])).unwrap();
+    assert_agree(theirs, "accuracy", confusion.accuracy());
+    assert_agree(theirs, "balanced_accuracy", confusion.balanced_accuracy());
+    assert_agree(theirs, "macro_f1", confusion.macro_f1());
+
+    let theirs = &expected["confidences"];
+    let confidence: Vec<f64> = theirs["confidence"].as_array().unwrap().iter().map(|c| c.as_f64().unwrap()).collect();
+    let correct: Vec<bool> = theirs["correct"].as_array().unwrap().iter().map(|c| c.as_bool().unwrap()).collect();
+    assert_agree(theirs, "auroc", auroc(&confidence, &correct).unwrap());
+    let ours = calibration(&confidence, &correct, theirs["n_bins"].as_u64().unwrap() as usize).unwrap();
+    assert_agree(theirs, "brier", ours.brier);
+    assert_agree(theirs, "expected_error", ours.expected_error);
+    let filled: Vec<_> = ours.bins.iter().filter(|bin| bin.n_cells > 0).collect();
+    let bins = theirs["bins"].as_array().unwrap();
+    assert_eq!(filled.len(), bins.len());
+    for (ours, theirs) in filled.iter().zip(bins) {
+        let [n_cells, confidence, accuracy] = [0, 1, 2].map(|i| theirs[i].as_f64().unwrap());
+        assert_eq!(ours.n_cells as f64, n_cells);
+        assert!((ours.confidence - confidence).abs() < 1e-9 && (ours.accuracy - accuracy).abs() < 1e-9, "{ours:?} and {theirs}");
+    }
+}
+
+#[test]
+fn groups_and_probes_agree_with_scikit_learn() {
+    let expected: Value = serde_json::from_str(include_str!("data/expected_classification.json")).unwrap();
+    let scores: Value = serde_json::from_str(include_str!("data/expected_scib.json")).unwrap();
+    let codes: Vec<u32> = strings(&scores["clusters"]).codes().iter().map(|c| c.unwrap()).collect();
+    let rows = &scores["pca"];
+    let pca = Array2::from_shape_fn((codes.len(), 10), |(i, j)| rows[i][j].as_f64().unwrap() as f32);
+    let flat = pca.slice(ndarray::s![.., ..2]);
+    let theirs = &expected["groups"];
+    assert_agree(theirs, "calinski_harabasz", calinski_harabasz(pca.view(), &codes).unwrap());
+    let kept = state_distance_correlation(pca.view(), flat, &codes, Metric::Euclidean, Correlation::Spearman).unwrap();
+    assert_agree(theirs, "state_distance_correlation", kept);
+
+    let theirs = &expected["probes"];
+    let (x, labels) = (pca.slice(ndarray::s![..300, ..]), &codes[..300]);
+    let config = ProbeConfig { ridge: theirs["ridge"].as_f64().unwrap(), ..Default::default() };
+    let mut held_out: Vec<usize> = (0..300).collect();
+    Rng::new(config.seed).stream("cells held out", 0, 0).shuffle(&mut held_out);
+    held_out.truncate(60);
+    assert_eq!(serde_json::json!(held_out), theirs["held_out"], "the seed holds out other cells: give these to the script");
+    assert_agree(theirs, "linear_probe", linear_probe(x, labels, &config).unwrap());
+    let numbers: Vec<f64> = x.rows().into_iter().map(|row| f64::from(row[0]).powi(2) + 10.0 * f64::from(row[1])).collect();
+    assert_agree(theirs, "linear_probe_r2", linear_probe_r2(x, &numbers, &config).unwrap());
+    // One more neighbour: the cell itself.
+    let n_neighbors = theirs["n_neighbors"].as_u64().unwrap() as usize + 1;
+    let neighbors = nearest_self(x, &NeighborConfig { n_neighbors, ..Default::default() }).unwrap();
+    assert_agree(theirs, "knn_probe", knn_probe(&neighbors, labels).unwrap());
 }
 
 #[test]

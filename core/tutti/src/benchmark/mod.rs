@@ -12,7 +12,7 @@ use crate::data::Categorical;
 use crate::downstream::{CommunityConfig, KMeansConfig, k_means, leiden_at};
 use crate::error::{Error, Result};
 use crate::metrics::{ScibConfig, ScibInput, TopologyConfig, TopologyScore, persistence, scib, topology_score};
-use crate::neighbors::{Graph, Metric, NeighborConfig, nearest_self};
+use crate::neighbors::{Graph, Metric, NeighborConfig, Neighbors, nearest_self};
 
 /// What embeddings are scored by. All of the same cells, in the same order.
 #[derive(Debug, Clone, Copy)]
@@ -77,16 +77,23 @@ pub fn benchmark(
     let part = |column: &Categorical| column.select(&cells);
     let (label, batch) = (part(input.label), part(input.batch));
     let before = input.before.map(|b| b.select(Axis(0), &cells));
-    let (clusters, leiden) = clusters(x.view(), label.drop_unused().n_levels(), config)?;
+    let scib_config = ScibConfig { metric: config.metric, ..Default::default() };
+    // The widest search serves all: its first neighbours are the graph of the communities.
+    let n_neighbors = scib_config.n_neighbors_at_most(cells.len());
+    let searched = NeighborConfig { n_neighbors, metric: config.metric, seed: config.seed, ..Default::default() };
+    let neighbors = nearest_self(x.view(), &searched)?;
+    let clusters = clusters(x.view(), label.drop_unused().n_levels(), config)?;
+    let leiden = communities(&neighbors.first(GRAPH_NEIGHBORS), config)?;
     let scib_input = ScibInput {
         embedding: x.view(),
+        neighbors: Some(&neighbors),
         label: &label,
         batch: &batch,
         clusters: Some(&clusters),
         leiden: &leiden,
         before: before.as_ref().map(|b| b.view()),
     };
-    let scib = scib(&scib_input, &ScibConfig { metric: config.metric, ..Default::default() })?;
+    let scib = scib(&scib_input, &scib_config)?;
     let truth = input.truth.map(|t| t.select(Axis(0), &cells));
     let geometry = truth.map(|truth| geometry::compare(truth.view(), x.view(), config)).transpose()?;
     let topology = input.betti.map(|betti| topology(x.view(), &betti, config)).transpose()?;
@@ -108,17 +115,17 @@ const RESOLUTIONS: usize = 10;
 /// Neighbours of the graph of the Leiden clusters, the cell itself among them.
 const GRAPH_NEIGHBORS: usize = 15;
 
-/// Clusters by k-means, as many as labels, and by Leiden at each resolution.
-fn clusters(x: ArrayView2<'_, f32>, n_labels: usize, config: &BenchmarkConfig) -> Result<(Vec<u32>, Vec<Vec<u32>>)> {
+/// Clusters by k-means, as many as labels.
+fn clusters(x: ArrayView2<'_, f32>, n_labels: usize, config: &BenchmarkConfig) -> Result<Vec<u32>> {
     let n_clusters = n_labels.clamp(1, x.nrows().max(1));
-    let by_means = k_means(x, &KMeansConfig { n_clusters, seed: config.seed, ..Default::default() })?.labels;
-    let n_neighbors = GRAPH_NEIGHBORS.min(x.nrows());
-    let neighbors =
-        nearest_self(x, &NeighborConfig { n_neighbors, metric: config.metric, seed: config.seed, ..Default::default() })?;
+    Ok(k_means(x, &KMeansConfig { n_clusters, seed: config.seed, ..Default::default() })?.labels)
+}
+
+/// Clusters by Leiden at each resolution.
+fn communities(neighbors: &Neighbors, config: &BenchmarkConfig) -> Result<Vec<Vec<u32>>> {
     let resolutions: Vec<f64> = (1..=RESOLUTIONS).map(|r| 0.2 * r as f64).collect();
-    let communities =
-        leiden_at(&Graph::fuzzy(&neighbors), &resolutions, &CommunityConfig { seed: config.seed, ..Default::default() })?;
-    Ok((by_means, communities.into_iter().map(|c| c.labels).collect()))
+    let found = leiden_at(&Graph::fuzzy(neighbors), &resolutions, &CommunityConfig { seed: config.seed, ..Default::default() })?;
+    Ok(found.into_iter().map(|c| c.labels).collect())
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! The suite of Luecken et al. 2022 (scIB): is the biology kept, are the batches gone?
 
+use std::borrow::Cow;
+
 use ndarray::{ArrayView2, Axis};
 
 use super::{
@@ -8,7 +10,7 @@ use super::{
 };
 use crate::data::Categorical;
 use crate::error::{Error, Result};
-use crate::neighbors::{Metric, NeighborConfig, nearest_self};
+use crate::neighbors::{Metric, NeighborConfig, Neighbors, nearest_self};
 
 /// Settings of [`scib`].
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -29,11 +31,21 @@ impl Default for ScibConfig {
     }
 }
 
+impl ScibConfig {
+    /// Neighbours, the cell itself among them, that the scores of `n_cells` read.
+    pub fn n_neighbors_at_most(&self, n_cells: usize) -> usize {
+        self.n_neighbors.max(self.n_neighbors_graph).max(self.n_neighbors_kbet).min(n_cells)
+    }
+}
+
 /// What is scored.
 #[derive(Debug, Clone, Copy)]
 pub struct ScibInput<'a> {
     /// The embedding, [n_cells, d].
     pub embedding: ArrayView2<'a, f32>,
+    /// Nearest neighbours of the embedding by [`nearest_self`] and the metric of the settings, where they are known: at least
+    /// [`ScibConfig::n_neighbors_at_most`]. Every cell must then have a label and a batch.
+    pub neighbors: Option<&'a Neighbors>,
     /// Cell type of each cell; cells without one are left out.
     pub label: &'a Categorical,
     /// Batch of each cell; cells without one are left out.
@@ -104,7 +116,8 @@ fn mean<const N: usize>(scores: [Option<f64>; N]) -> Option<f64> {
 /// Scores an embedding. Parallel in the caller's pool; the same for any number of threads. Time n² d for the silhouettes.
 ///
 /// # Errors
-/// [`Error::Data`] for unequal numbers of cells, fewer than 3 cells with label and batch, or values that are not finite.
+/// [`Error::Data`] for unequal numbers of cells, fewer than 3 cells with label and batch, or values that are not finite; [`Error::Argument`] for
+/// neighbours of other cells or too few of them.
 pub fn scib(input: &ScibInput<'_>, config: &ScibConfig) -> Result<ScibScores> {
     let n = input.embedding.nrows();
     let clusters = input.clusters.map_or(n, <[u32]>::len);
@@ -121,8 +134,11 @@ pub fn scib(input: &ScibInput<'_>, config: &ScibConfig) -> Result<ScibScores> {
     let codes = |column: &Categorical| cells.iter().filter_map(|i| column.codes()[*i]).collect::<Vec<u32>>();
     let (labels, batches) = (codes(input.label), codes(input.batch));
     let clusters: Option<Vec<u32>> = input.clusters.map(|c| cells.iter().map(|i| c[*i]).collect());
-    let n_neighbors = config.n_neighbors.max(config.n_neighbors_graph).max(config.n_neighbors_kbet).min(cells.len());
-    let all = nearest_self(x.view(), &NeighborConfig { n_neighbors, metric: config.metric, ..Default::default() })?;
+    let n_neighbors = config.n_neighbors_at_most(cells.len());
+    let all = match input.neighbors {
+        Some(known) => Cow::Borrowed(checked(known, n_neighbors, cells.len())?),
+        None => Cow::Owned(nearest_self(x.view(), &NeighborConfig { n_neighbors, metric: config.metric, ..Default::default() })?),
+    };
     let wide = all.first(config.n_neighbors);
     let leiden = best_by_nmi(input.leiden, &cells, &labels)?;
     let against = |f: fn(&[u32], &[u32]) -> Result<f64>| clusters.as_ref().map(|c| f(&labels, c)).transpose();
@@ -147,6 +163,18 @@ pub fn scib(input: &ScibInput<'_>, config: &ScibConfig) -> Result<ScibScores> {
             None => None,
         },
     })
+}
+
+/// Neighbours that someone else searched, if they will do.
+fn checked(known: &Neighbors, n_neighbors: usize, n_cells: usize) -> Result<&Neighbors> {
+    if known.n_queries() != n_cells {
+        let problem = format!("are of {} cells, {n_cells} cells have a label and a batch", known.n_queries());
+        return Err(Error::argument("neighbors", problem, "search among the cells that have both"));
+    }
+    if known.k() < n_neighbors {
+        return Err(Error::argument("neighbors", format!("are {} per cell", known.k()), format!("give {n_neighbors}")));
+    }
+    Ok(known)
 }
 
 /// NMI and ARI with the labels of the clusters whose NMI is best.

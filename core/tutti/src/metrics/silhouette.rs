@@ -72,7 +72,7 @@ fn euclidean_sums(x: ArrayView2<'_, f32>, groups: &[u32], sizes: &[usize]) -> Ve
     let mut sums = vec![0f64; groups.len() * sizes.len()];
     sums.par_chunks_mut(BLOCK * sizes.len()).enumerate().for_each(|(block, sums)| {
         let n = sums.len() / sizes.len();
-        let products = products(&sorted, &queries, block * BLOCK, n);
+        let products = products(sorted.view(), queries.slice(ndarray::s![block * BLOCK..block * BLOCK + n, ..]));
         for (i, (sums, products)) in sums.chunks_exact_mut(sizes.len()).zip(products.chunks_exact(norms.len())).enumerate() {
             let mut from = 0;
             for (sum, size) in sums.iter_mut().zip(sizes) {

@@ -23,7 +23,7 @@ pub(super) fn search(reference: ArrayView2<'_, f32>, query: ArrayView2<'_, f32>,
         |(b, (indices, distances))| {
             let first = b * QUERY_BLOCK;
             let n = indices.len() / k;
-            let scores = products(&reference, &query, first, n);
+            let scores = products(reference.view(), query.slice(ndarray::s![first..first + n, ..]));
             for i in 0..n {
                 let row = &scores[i * norms.len()..(i + 1) * norms.len()];
                 let nearest = select(row, &norms, &reference, query.row(first + i), k);
@@ -37,12 +37,12 @@ pub(super) fn search(reference: ArrayView2<'_, f32>, query: ArrayView2<'_, f32>,
     Neighbors { k, indices, distances }
 }
 
-/// Scalar products of `n` queries from `first` on with all references, [n, n_reference]. Both arrays in standard layout.
-pub(crate) fn products(reference: &Array2<f32>, query: &Array2<f32>, first: usize, n: usize) -> Vec<f32> {
+/// Scalar products of all queries with all references, [n_query, n_reference]. Both in standard layout.
+pub(crate) fn products(reference: ArrayView2<'_, f32>, query: ArrayView2<'_, f32>) -> Vec<f32> {
     let (n_reference, d) = reference.dim();
+    let n = query.nrows();
     let mut out = vec![0f32; n * n_reference];
     assert!(reference.is_standard_layout() && query.is_standard_layout() && query.ncols() == d);
-    let queries = query.slice(ndarray::s![first..first + n, ..]);
     // SAFETY: `out` holds n x n_reference values; both arrays are in standard layout with d values per row.
     unsafe {
         gemm::gemm(
@@ -53,7 +53,7 @@ pub(crate) fn products(reference: &Array2<f32>, query: &Array2<f32>, first: usiz
             1,
             n_reference as isize,
             false,
-            queries.as_ptr(),
+            query.as_ptr(),
             1,
             d as isize,
             reference.as_ptr(),

@@ -51,7 +51,7 @@ impl Graph {
     /// scanpy calls `connectivities`. The weight of j in the view of i is exp(-(d - rho_i) / sigma_i), with rho_i the distance of the
     /// nearest cell that is not on i, and sigma_i such that the weights of a cell sum to log2(k); both views join as a + b - ab.
     ///
-    /// `neighbors` are those of [`super::nearest_self`], of which k counts the cell itself, as in umap-learn.
+    /// `neighbors` are those of [`super::nearest_self`], of which k counts the cell itself, as in umap-learn, whose weights these equal to 1e-4.
     /// The same for any number of threads.
     pub fn fuzzy(neighbors: &Neighbors) -> Self {
         let (n, k) = (neighbors.n_queries(), neighbors.k());

@@ -5,7 +5,7 @@
 use ndarray::{Array2, ArrayView2, Axis};
 use rayon::prelude::*;
 
-use super::{Neighbors, exact, lloyd};
+use super::{Neighbors, exact, lloyd::Lloyd};
 use crate::rng::Rng;
 
 /// Share of the groups that are probed; more finds more of the true neighbours.
@@ -78,8 +78,8 @@ fn k_means(x: ArrayView2<'_, f32>, n_groups: usize, seed: u64) -> Array2<f32> {
     let mut stream = Rng::new(seed).stream("k-means", 0, 0);
     let all: Vec<usize> = (0..x.nrows()).collect();
     let sample = x.select(Axis(0), &stream.choose(&all, TRAINING * n_groups));
-    let start = sample.slice(ndarray::s![..n_groups, ..]).to_owned();
-    lloyd(sample.view(), start, ITERATIONS).centroids
+    let start: Vec<usize> = (0..n_groups).collect();
+    Lloyd::new(sample.view()).run(&start, ITERATIONS, 0.0).means
 }
 
 #[cfg(test)]

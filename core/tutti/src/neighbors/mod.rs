@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use diffusion::diffusion_map;
 pub(crate) use exact::products;
 pub use graph::Graph;
-pub(crate) use lloyd::lloyd;
+pub(crate) use lloyd::{Centroids, Lloyd};
 pub use tree::within_radius;
 
 use crate::error::{Error, Result};

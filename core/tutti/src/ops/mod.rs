@@ -8,4 +8,4 @@ pub mod nt_xent;
 mod simd;
 pub mod sparse_linear;
 
-pub(crate) use simd::{AdamStep, adam_update, axpy_rows, sum_of_distances};
+pub(crate) use simd::{AdamStep, adam_update, axpy_rows, squared_distances, sum_of_distances};

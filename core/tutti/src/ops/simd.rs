@@ -294,6 +294,23 @@ per_isa! {
 }
 
 per_isa! {
+    /// Squared distance of each row of a matrix, as long as `point`, from that point. Equal rows are at 0 exactly.
+    pub(crate) fn squared_distances(out: &mut [f32], matrix: &[f32], point: &[f32]) {
+        let whole = point.len() / 16 * 16;
+        for (out, row) in out.iter_mut().zip(matrix.chunks_exact(point.len())) {
+            let mut parts = [0.0f32; 16];
+            for (a, b) in row[..whole].chunks_exact(16).zip(point[..whole].chunks_exact(16)) {
+                for i in 0..16 {
+                    parts[i] += (a[i] - b[i]) * (a[i] - b[i]);
+                }
+            }
+            let rest: f32 = row[whole..].iter().zip(&point[whole..]).map(|(a, b)| (a - b) * (a - b)).sum();
+            *out = parts.iter().sum::<f32>() + rest;
+        }
+    }
+}
+
+per_isa! {
     /// Mean and 1 / sqrt(variance + eps) of a row (variance over n, as in layer normalisation), two passes.
     pub(crate) fn moments(x: &[f32], eps: f32) -> (f32, f32) {
         let n = x.len() as f32;
@@ -404,6 +421,21 @@ mod tests {
                 unsafe { x86::axpy_rows_avx2(&mut y, &rows, &values, matrix.as_ptr().add(offset), stride) };
                 check(&y, "AVX2");
             }
+        }
+    }
+
+    #[test]
+    fn squared_distances_equal_the_plain_loop_and_are_zero_for_equal_rows() {
+        for d in [1, 15, 16, 50] {
+            let matrix: Vec<f32> = (0..5 * d).map(|i| ((i * 37) % 101) as f32 / 50.0 - 1.0).collect();
+            let point = &matrix[2 * d..3 * d];
+            let mut out = [f32::NAN; 5];
+            squared_distances(&mut out, &matrix, point);
+            for (row, found) in matrix.chunks(d).zip(out) {
+                let expected: f64 = row.iter().zip(point).map(|(a, b)| f64::from(a - b).powi(2)).sum();
+                assert!((f64::from(found) - expected).abs() <= 1e-5 * expected, "width {d}: {found} and {expected}");
+            }
+            assert_eq!(out[2], 0.0);
         }
     }
 
