@@ -1,5 +1,6 @@
 //! Tests that need several crates.
 
+mod label_transfer;
 mod layering;
 mod metrics;
 mod preprocess;
