@@ -26,7 +26,7 @@ CorrectExpression <- function(object, batch = NULL, reduction = NULL, new.assay 
     values <- call_rust(rust_model_decode, model_raw(model), embedding, list(batch = batch, threads = tutti_threads(threads)))
     dimnames(values) <- list(info$features, rownames(embedding))
     if (methods::is(object, "Seurat")) {
-        object[[new.assay]] <- SeuratObject::CreateAssayObject(data = values[, colnames(object), drop = FALSE])
+        object[[new.assay]] <- new_assay(values[, colnames(object), drop = FALSE], new.assay)
         return(object)
     }
     if (methods::is(object, "SingleCellExperiment")) {

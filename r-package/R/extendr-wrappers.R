@@ -12,3 +12,5 @@ rust_concord_settings <- function(preset, settings) .Call(wrap__rust_concord_set
 rust_concord_trainer <- function(input, options) .Call(wrap__rust_concord_trainer, input, options)
 rust_concord_advance <- function(pointer, seconds) .Call(wrap__rust_concord_advance, pointer, seconds)
 rust_concord_finish <- function(pointer) .Call(wrap__rust_concord_finish, pointer)
+rust_transfer_labels <- function(reference, labels, query, options) .Call(wrap__rust_transfer_labels, reference, labels, query, options)
+rust_transfer_values <- function(reference, values, query, options) .Call(wrap__rust_transfer_values, reference, values, query, options)

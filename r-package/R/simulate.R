@@ -53,13 +53,13 @@ simulated_seurat <- function(cells) {
         rownames(x) <- gsub("_", "-", rownames(x), fixed = TRUE)
         x
     }
-    assay <- function(x) if (are_counts(x)) SeuratObject::CreateAssayObject(counts = name(x)) else SeuratObject::CreateAssayObject(data = name(x))
-    object <- SeuratObject::CreateSeuratObject(assay(cells$measured), assay = "RNA", meta.data = cells$obs)
+    assay <- function(x, key) new_assay(name(x), key, counts = are_counts(x))
+    object <- SeuratObject::CreateSeuratObject(assay(cells$measured, "rna"), assay = "RNA", meta.data = cells$obs)
     for (layer in names(cells$layers)) {
-        object[[layer]] <- SeuratObject::CreateAssayObject(data = name(cells$layers[[layer]]))
+        object[[layer]] <- new_assay(name(cells$layers[[layer]]), layer)
     }
     if (!is.null(cells$second)) {
-        object[["second"]] <- assay(cells$second)
+        object[["second"]] <- assay(cells$second, "second")
     }
     object
 }

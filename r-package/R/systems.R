@@ -74,6 +74,13 @@ add_to_seurat <- function(object, out, reduction.name, reduction.key) {
     object
 }
 
+# An assay whose key is valid, so that nothing is said about it.
+new_assay <- function(values, name, counts = FALSE) {
+    assay <- if (counts) SeuratObject::CreateAssayObject(counts = values) else SeuratObject::CreateAssayObject(data = values)
+    SeuratObject::Key(assay) <- paste0(tolower(gsub("[^A-Za-z0-9]", "", name)), "_")
+    assay
+}
+
 given_columns <- function(group.by, label.by, cells, call = rlang::caller_env()) {
     columns <- list(batch = cell_vector(group.by, cells, "group.by", call), label = cell_vector(label.by, cells, "label.by", call))
     Filter(Negate(is.null), columns)

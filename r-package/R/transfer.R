@@ -188,8 +188,7 @@ add_prediction <- function(query, prediction, label) {
     scores <- t(as.matrix(prediction[colnames(query), of_class, drop = FALSE]))
     rownames(scores) <- sub("^prediction\\.score\\.", "", rownames(scores))
     name <- paste0("prediction.score.", label)
-    query[[name]] <- suppressWarnings(SeuratObject::CreateAssayObject(data = scores))
-    SeuratObject::Key(query[[name]]) <- paste0("predictionscore", tolower(gsub("[^A-Za-z0-9]", "", label)), "_")
+    query[[name]] <- new_assay(scores, name)
     query
 }
 

@@ -11,6 +11,7 @@ mod model;
 mod score;
 mod simulate;
 mod train;
+mod transfer;
 
 use extendr_api::prelude::*;
 
@@ -25,4 +26,5 @@ extendr_module! {
     use score;
     use simulate;
     use train;
+    use transfer;
 }
