@@ -64,6 +64,21 @@ proptest! {
 }
 
 #[test]
+fn a_slash_in_a_name_makes_no_group() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.h5ad");
+    let x = Csr::from_dense(ndarray::arr2(&[[1.0f32], [2.0]]).view()).unwrap();
+    let additions = Additions {
+        obsm: vec![("X_a/b".into(), Array2::ones((2, 2)))],
+        obs: vec![("CD4/CD8".into(), ObsColumn::Float(vec![0.5, 1.0]))],
+        ..Default::default()
+    };
+    write_h5ad(&path, &names("c", 2), &names("g", 1), &empty_table(2), &empty_table(1), Some(&x), &additions).unwrap();
+    let after = read(&path, &ReadOptions::default()).unwrap();
+    assert_eq!((after.column_names(), after.obsm().keys().next().unwrap().as_str()), (vec!["CD4_CD8".to_owned()], "X_a_b"));
+}
+
+#[test]
 fn adding_to_a_copy_keeps_what_was_there_and_replaces_its_own() {
     let Some(folder) = crate::shared_data() else { return };
     let input = folder.join("reader_cases/h5ad_versions/larry_as_distributed.h5ad");

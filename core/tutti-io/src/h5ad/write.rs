@@ -29,7 +29,7 @@ pub enum ObsColumn {
     Bool(Vec<bool>),
 }
 
-/// What a run adds to a file.
+/// What a run adds to a file. A `/` in a name becomes `_`: in HDF5 it divides the names of groups.
 #[derive(Debug, Clone, Default)]
 pub struct Additions {
     /// Arrays per cell, by name.
@@ -158,6 +158,7 @@ pub fn add_to_copy(input: &Path, output: &Path, additions: &Additions) -> Result
 fn add(file: &File, n_cells: usize, additions: &Additions, path: &Path) -> Result<()> {
     let obsm = file.group("obsm").in_file(path, "obsm")?;
     for (name, array) in &additions.obsm {
+        let name = &key(name);
         if array.nrows() != n_cells {
             return Err(Error::format(
                 path,
@@ -170,11 +171,12 @@ fn add(file: &File, n_cells: usize, additions: &Additions, path: &Path) -> Resul
     }
     let obs = file.group("obs").in_file(path, "obs")?;
     for (name, column) in &additions.obs {
+        let name = &key(name);
         replace(&obs, name, path)?;
         write_added_column(&obs, name, column, path)?;
     }
     if !additions.obs.is_empty() {
-        extend_column_order(&obs, additions.obs.iter().map(|(n, _)| n), path)?;
+        extend_column_order(&obs, additions.obs.iter().map(|(n, _)| key(n)), path)?;
     }
     if !additions.uns.is_null() {
         let uns = file.group("uns").in_file(path, "uns")?;
@@ -184,15 +186,20 @@ fn add(file: &File, n_cells: usize, additions: &Additions, path: &Path) -> Resul
     Ok(())
 }
 
+/// The name in the file: HDF5 takes a slash as a path.
+fn key(name: &str) -> String {
+    name.replace('/', "_")
+}
+
 fn replace(group: &Group, name: &str, path: &Path) -> Result<()> {
     if group.link_exists(name) { group.unlink(name).in_file(path, name) } else { Ok(()) }
 }
 
-fn extend_column_order<'n>(obs: &Group, added: impl Iterator<Item = &'n String>, path: &Path) -> Result<()> {
+fn extend_column_order(obs: &Group, added: impl Iterator<Item = String>, path: &Path) -> Result<()> {
     let mut order = attribute_list(obs, "column-order").unwrap_or_default();
     for name in added {
-        if !order.contains(name) {
-            order.push(name.clone());
+        if !order.contains(&name) {
+            order.push(name);
         }
     }
     if obs.attr("column-order").is_ok() {
@@ -311,8 +318,7 @@ fn write_csr(file: &File, name: &str, source: &dyn CellSource, path: &Path) -> R
 
 /// A JSON value as nested groups, scalars and arrays; nulls and mixed lists are stored as JSON text.
 fn write_value(group: &Group, name: &str, value: &Value, path: &Path) -> Result<()> {
-    // HDF5 takes a slash as a path.
-    let name = name.replace('/', "_");
+    let name = key(name);
     match value {
         Value::Object(map) => {
             let inner = group.create_group(&name).in_file(path, &name)?;
