@@ -1,6 +1,7 @@
 //! Tests that need several crates.
 
 mod communities;
+mod label_transfer;
 mod layering;
 mod metrics;
 mod preprocess;
