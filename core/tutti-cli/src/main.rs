@@ -19,6 +19,7 @@ mod score;
 mod settings;
 mod simulate;
 mod summary;
+mod transfer;
 
 use clap::{Parser, Subcommand};
 
@@ -43,6 +44,8 @@ enum Command {
     Concord(Box<concord::Arguments>),
     /// Embed new cells with a trained model
     Predict(Box<predict::Arguments>),
+    /// Name new cells after the nearest cells of a labelled reference
+    Transfer(transfer::Arguments),
     /// Score embeddings by labels and batches, and rank them
     Score(score::Arguments),
     /// Say what is in a file
@@ -59,6 +62,7 @@ fn main() -> std::process::ExitCode {
     let outcome = match Tutti::parse().command {
         Command::Concord(arguments) => concord::run(&arguments, started),
         Command::Predict(arguments) => predict::run(&arguments),
+        Command::Transfer(arguments) => transfer::run(&arguments),
         Command::Score(arguments) => score::run(&arguments),
         Command::Info(arguments) => info::run(&arguments),
         Command::Simulate(arguments) => simulate::run(&arguments),

@@ -1,4 +1,4 @@
-//! Embeddings of the cells of a file, from the file itself or from another tool's.
+//! Embeddings of the cells of a file, from the file itself or from another tool's; used by `score` and `transfer`.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -30,7 +30,8 @@ pub fn embedding(data: &AnnData, name: &str) -> Result<Array2<f32>> {
     let path = Path::new(name);
     if !path.exists() {
         let known: Vec<&str> = data.obsm().keys().map(String::as_str).collect();
-        let problem = format!("`{name}` is neither in obsm ({}) nor a file", known.join(", "));
+        let file = data.path().display();
+        let problem = format!("{file}: `{name}` is neither in obsm ({}) nor a file", known.join(", "));
         return Err(CliError::Usage(problem));
     }
     let table = tutti_io::read(path, &ReadOptions::default())?;

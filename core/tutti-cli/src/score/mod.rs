@@ -1,6 +1,6 @@
 //! `tutti score`: how good embeddings are, side by side.
 
-mod embeddings;
+pub mod embeddings;
 mod table;
 
 use std::path::PathBuf;
