@@ -15,7 +15,7 @@ test_that("a user's progress handler hears of every epoch", {
     skip_if_not_installed("progressr")
     heard <- 0
     reporter <- list(update = function(config, state, progression, ...) heard <<- heard + progression$amount)
-    count <- progressr::make_progression_handler("count", reporter, intrusiveness = 0)
+    count <- progressr::make_progression_handler("count", reporter, intrusiveness = 0, enable = TRUE, interval = 0)
     expect_message(progressr::with_progress(RunConcord(pbmc(), "groups", n_epochs = 3, latent_dim = 4), handlers = count, enable = TRUE), class = "tutti_message")
     expect_identical(heard, 3)
 })
