@@ -1,10 +1,11 @@
-# Cells of any object as Rust takes them: list(matrices, cells, genes, columns, origin).
+# Cells of any object as Rust takes them: list(matrices, cells, genes, columns, origin, choose). `origin` says where the values come from, and
+# `choose` by which arguments others are chosen.
 #
 # The matrices are of class dgCMatrix, features x cells, and read in place: a Seurat or SingleCellExperiment object that holds one is not
 # copied. Everything else is converted once.
 
 # A sparse matrix of doubles, by column.
-as_dgcmatrix <- function(x, name = "object", call = rlang::caller_env()) {
+as_dgcmatrix <- function(x, name = "`object`", call = rlang::caller_env()) {
     if (methods::is(x, "dgCMatrix")) {
         return(x)
     }
@@ -13,7 +14,7 @@ as_dgcmatrix <- function(x, name = "object", call = rlang::caller_env()) {
         return(as(x, "dgCMatrix"))
     }
     if (is.matrix(x) && !is.numeric(x) && !is.logical(x)) {
-        abort_tutti("argument", sprintf("`%s` is a matrix of type %s; give numbers.", name, typeof(x)), call)
+        abort_tutti("argument", sprintf("%s is a matrix of type %s; give numbers.", name, typeof(x)), call)
     }
     if (is.matrix(x) && anyNA(x)) {
         abort_missing(x, name, call)
@@ -24,18 +25,18 @@ as_dgcmatrix <- function(x, name = "object", call = rlang::caller_env()) {
     if (methods::is(x, "DelayedMatrix")) {
         return(as(x, "dgCMatrix"))
     }
-    abort_tutti("argument", sprintf("`%s` is of class %s; give a Seurat object, a SingleCellExperiment or a matrix of features x cells.", name, class(x)[[1]]), call)
+    abort_tutti("argument", sprintf("%s is of class %s; give a Seurat object, a SingleCellExperiment or a matrix of features x cells.", name, class(x)[[1]]), call)
 }
 
 abort_missing <- function(x, name, call) {
     at <- which(is.na(x), arr.ind = TRUE)[1, ]
     place <- function(names, i) if (is.null(names)) sprintf("number %d", i) else names[[i]]
-    message <- sprintf("`%s` has a missing value for cell %s and gene %s; replace it by a number or drop the cell.", name, place(colnames(x), at[[2]]), place(rownames(x), at[[1]]))
+    message <- sprintf("%s has a missing value for cell %s and gene %s; replace it by a number or drop the cell.", name, place(colnames(x), at[[2]]), place(rownames(x), at[[1]]))
     abort_tutti("value", message, call)
 }
 
 # One matrix or several side by side (split layers), with the features that all have.
-cells_input <- function(matrices, columns = list(), origin = "object", call = rlang::caller_env()) {
+cells_input <- function(matrices, columns = list(), origin = "`object`", choose = origin, call = rlang::caller_env()) {
     matrices <- lapply(matrices, as_dgcmatrix, name = origin, call = call)
     features <- lapply(matrices, function(m) rownames(m))
     cells <- unlist(lapply(matrices, colnames), use.names = FALSE)
@@ -43,11 +44,11 @@ cells_input <- function(matrices, columns = list(), origin = "object", call = rl
         abort_tutti("data", sprintf("%s has no names of features (rows) or cells (columns); set them by `dimnames()`.", origin), call)
     }
     shared <- Reduce(intersect, features)
-    if (length(shared) == 0) {
+    if (length(shared) == 0 && length(matrices) > 1) {
         abort_tutti("data", sprintf("the layers of %s have no feature in common.", origin), call)
     }
     matrices <- lapply(matrices, function(m) if (identical(rownames(m), shared)) m else m[shared, , drop = FALSE])
-    list(matrices = matrices, cells = cells, genes = shared, columns = columns, origin = origin)
+    list(matrices = matrices, cells = cells, genes = shared, columns = columns, origin = origin, choose = choose)
 }
 
 # ---- Seurat ----------------------------------------------------------------------------------------------------------------------------
@@ -74,6 +75,7 @@ layer_data <- function(assay, layer) {
 
 # The layers to read: `layer` and, where it is split by batch, its parts `layer.1`, `layer.2`.
 choose_layers <- function(assay, layer, name, call) {
+    layer <- check_string(layer, "layer", null = TRUE, call = call)
     there <- layers_there(assay)
     parts <- function(l) there[there == l | startsWith(there, paste0(l, "."))]
     for (candidate in if (is.null(layer)) c("counts", "data") else layer) {
@@ -92,7 +94,7 @@ seurat_input <- function(object, assay, layer, columns, call = rlang::caller_env
     }
     layers <- choose_layers(object[[assay]], layer, assay, call)
     matrices <- lapply(layers, function(l) layer_data(object[[assay]], l))
-    input <- cells_input(matrices, origin = sprintf("layer `%s` of assay `%s`", paste(layers, collapse = "`, `"), assay), call = call)
+    input <- cells_input(matrices, origin = sprintf("layer `%s` of assay `%s`", paste(layers, collapse = "`, `"), assay), choose = "`assay` and `layer`", call = call)
     table <- object[[]]
     input$columns <- lapply(columns, function(name) table_column(table, name, input$cells, "meta.data", call))
     names(input$columns) <- names(columns)
@@ -104,6 +106,9 @@ seurat_input <- function(object, assay, layer, columns, call = rlang::caller_env
 
 # The factor of one column, or of the combinations of several, joined to the cells by name.
 table_column <- function(table, name, cells, where, call) {
+    if (length(name) == 0) {
+        abort_tutti("argument", sprintf("no column of %s is named; %s.", where, candidates(table)), call)
+    }
     missing <- setdiff(name, colnames(table))
     if (length(missing) > 0) {
         abort_tutti("argument", sprintf("there is no column `%s` in %s; %s.", missing[[1]], where, candidates(table)), call)

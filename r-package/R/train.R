@@ -8,7 +8,7 @@ train_system <- function(system, input, options, verbose, call = rlang::caller_e
         warn_tutti(note)
     }
     if (verbose) {
-        inform(sprintf("%s values, genes: %s", started$value_kind, started$gene_selection), class = "tutti_message")
+        inform(sprintf("Values: %s; genes: %s", started$value_kind, started$gene_selection), class = "tutti_message")
     }
     progress <- progress_bar(started$n_epochs, verbose)
     ended <- tryCatch(
@@ -42,13 +42,13 @@ run_slices <- function(pointer, advance, progress, call) {
     }
 }
 
-# progressr where the user has handlers, else a bar of cli in a terminal, else nothing.
+# progressr where the user has registered handlers or wraps the call in with_progress(), else a bar of cli in a terminal, else nothing.
 progress_bar <- function(n_epochs, verbose) {
     nothing <- list(tell = function(slice) NULL, done = function() NULL)
     if (!verbose) {
         return(nothing)
     }
-    if (requireNamespace("progressr", quietly = TRUE) && isTRUE(progressr::handlers(global = NA))) {
+    if (followed_by_progressr()) {
         step <- progressr::progressor(steps = n_epochs, auto_finish = FALSE, on_exit = FALSE)
         seen <- 0
         tell <- function(slice) {
@@ -69,4 +69,12 @@ progress_bar <- function(n_epochs, verbose) {
         cli::cli_progress_update(set = round(1000 * share), id = bar, extra = list(epoch = slice$epoch, loss = sprintf("%.4f", slice$loss)))
     }
     list(tell = tell, done = function() cli::cli_progress_done(id = bar))
+}
+
+followed_by_progressr <- function() {
+    if (!requireNamespace("progressr", quietly = TRUE)) {
+        return(FALSE)
+    }
+    is_wrapper <- function(n) identical(sys.function(n), progressr::with_progress)
+    isTRUE(progressr::handlers(global = NA)) || any(vapply(seq_len(sys.nframe()), is_wrapper, NA))
 }
