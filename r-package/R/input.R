@@ -132,9 +132,10 @@ candidates <- function(table) {
 
 # A vector of one value per cell as a factor; a named one is joined by name.
 cell_vector <- function(x, cells, name, call) {
-    if (is.null(x)) {
-        return(NULL)
-    }
+    if (!is.null(x)) droplevels(as.factor(one_per_cell(x, cells, name, call)))
+}
+
+one_per_cell <- function(x, cells, name, call) {
     if (!is.null(names(x))) {
         at <- match(cells, names(x))
         if (anyNA(at)) {
@@ -145,5 +146,5 @@ cell_vector <- function(x, cells, name, call) {
     if (length(x) != length(cells)) {
         abort_tutti("data", sprintf("`%s` has %d values for %d cells; give one per cell.", name, length(x), length(cells)), call)
     }
-    droplevels(as.factor(unname(x)))
+    unname(x)
 }
