@@ -117,8 +117,26 @@ table_column <- function(table, name, cells, where, call) {
     if (anyNA(rows)) {
         abort_tutti("data", sprintf("cell %s is not in %s.", cells[is.na(rows)][[1]], where), call)
     }
-    parts <- lapply(name, function(n) droplevels(as.factor(table[[n]][rows])))
+    parts <- lapply(name, function(n) droplevels(as_category(table[[n]][rows])))
     if (length(parts) == 1) parts[[1]] else droplevels(interaction(parts, sep = "_", lex.order = TRUE))
+}
+
+# Texts in the order that the core gives to categories, whatever the locale sorts by: a model trained here is that of the command line.
+as_category <- function(x) {
+    if (is.factor(x) || !is.character(x)) as.factor(x) else factor(x, natural_order(unique(x[!is.na(x)])))
+}
+
+# Runs of digits count as numbers (`cluster 9` before `cluster 10`), all else goes by its bytes.
+natural_order <- function(texts) {
+    texts <- enc2utf8(texts)
+    key <- texts
+    at <- gregexpr("[0-9]+", texts)
+    # Of two numbers without leading zeros the longer is the larger; a number comes before any text.
+    regmatches(key, at) <- lapply(regmatches(texts, at), function(digits) {
+        number <- sub("^0+", "", digits)
+        sprintf("\001%04d%s", nchar(number), number)
+    })
+    texts[order(key, texts, method = "radix")]
 }
 
 candidates <- function(table) {
@@ -132,7 +150,7 @@ candidates <- function(table) {
 
 # A vector of one value per cell as a factor; a named one is joined by name.
 cell_vector <- function(x, cells, name, call) {
-    if (!is.null(x)) droplevels(as.factor(one_per_cell(x, cells, name, call)))
+    if (!is.null(x)) droplevels(as_category(one_per_cell(x, cells, name, call)))
 }
 
 one_per_cell <- function(x, cells, name, call) {

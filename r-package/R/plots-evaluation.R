@@ -17,15 +17,11 @@ score_spread <- 0.1
 #' A row per embedding, best total first, and a tile per score; bars are what sums the others up. Colours run from the lowest to the highest of a column, but
 #' over 0.1 at least, so that nearly equal scores look equal; numbers are the scores.
 #'
-#' @param scores A data frame with the columns `family` (biology, batch, total, geometry or topology), `score`, `title` and `is_aggregate`, and one column of
+#' @param scores What [ScoreIntegration()] returns, or another data frame with the columns `family` (biology, batch, total, geometry or topology), `score`, `title` and `is_aggregate`, and one column of
 #'   values, 0 to 1, per embedding.
 #' @return A ggplot. Scores that an embedding cannot have are a dash.
 #' @examplesIf requireNamespace("ggplot2", quietly = TRUE)
-#' scores <- data.frame(
-#'     family = c("biology", "batch", "total"), score = c("clisi", "ilisi", "total"), title = c("cLISI", "iLISI", "total"),
-#'     is_aggregate = c(FALSE, FALSE, TRUE), pca = c(0.9, 0.2, 0.62), concord = c(0.9, 0.5, 0.74)
-#' )
-#' PlotScores(scores)
+#' PlotScores(ScoreIntegration(SeuratObject::pbmc_small, label.by = "letter.idents", group.by = "groups"))
 #' @family figures
 #' @export
 PlotScores <- function(scores) {
@@ -138,13 +134,11 @@ topology_part <- function(topology, part, columns, call) {
 #' `PlotPersistence`: birth and death of the classes of each dimension (H0 components, H1 loops, H2 cavities); the further from the diagonal, the longer a class
 #' lives, and those that never die lie on the line at the top. `PlotBetti`: how many are alive at each length.
 #'
-#' @param topology A list with the data frames `diagram` (dimension, birth, death) and `curves` (dimension, length, betti).
+#' @param topology What [EmbeddingTopology()] returns, or another list with the data frames `diagram` (dimension, birth, death) and `curves` (dimension, length, betti).
 #' @return A ggplot.
 #' @examplesIf requireNamespace("ggplot2", quietly = TRUE)
-#' topology <- list(
-#'     diagram = data.frame(dimension = c(0, 0, 1), birth = c(0, 0, 0.2), death = c(Inf, 0.3, 1.6)),
-#'     curves = data.frame(dimension = rep(0:1, each = 3), length = rep(c(0, 0.5, 1.7), 2), betti = c(2, 1, 1, 0, 1, 0))
-#' )
+#' turn <- seq(0, 2 * pi, length.out = 60)
+#' topology <- EmbeddingTopology(cbind(cos(turn), sin(turn))[-60, ])
 #' PlotPersistence(topology)
 #' PlotBetti(topology)
 #' @family figures

@@ -54,13 +54,13 @@ named_columns <- 40
 #'
 #' The features that matter most for each latent dimension, as a heatmap.
 #'
-#' @param attribution Matrix of features x latent dimensions.
+#' @param attribution Matrix of features x latent dimensions, as [GeneAttribution()] returns.
 #' @param n.features Features to take of each dimension: those of the largest absolute attribution.
 #' @param dims Dimensions to draw, by number or name. Default: all.
 #' @return A ggplot. Features stand with the dimension for which they matter most.
 #' @examplesIf requireNamespace("ggplot2", quietly = TRUE)
-#' attribution <- matrix(rexp(60), 20, dimnames = list(paste0("gene", 1:20), paste0("CONCORD_", 1:3)))
-#' PlotAttribution(attribution)
+#' pbmc <- RunConcord(SeuratObject::pbmc_small, group.by = "groups", n_epochs = 2, latent_dim = 10, verbose = FALSE)
+#' PlotAttribution(GeneAttribution(pbmc), n.features = 2)
 #' @family figures
 #' @export
 PlotAttribution <- function(attribution, n.features = 5, dims = NULL) {

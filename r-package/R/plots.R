@@ -101,7 +101,7 @@ has_columns <- function(table, columns, name, call) {
 
 # Levels that occur, in their order; missing values are the last one, by name.
 with_missing <- function(x) {
-    x <- droplevels(as.factor(x))
+    x <- droplevels(as_category(x))
     if (anyNA(x)) {
         name <- if ("missing" %in% levels(x)) "missing (NA)" else "missing"
         at <- is.na(x)

@@ -281,6 +281,18 @@ test_that("a trained object shows its own history", {
     expect_equal(plot$data$value[plot$data$curve == "training"], TrainingHistory(trained)$loss)
 })
 
+test_that("what the package computes can be drawn", {
+    trained <- RunConcord(pbmc, group.by = "groups", n_epochs = 2, latent_dim = 10, verbose = FALSE)
+    scores <- ScoreIntegration(trained, label.by = "letter.idents", group.by = "groups")
+    expect_identical(unique(PlotScores(scores)$data$embedding), names(scores)[-(1:4)])
+    attribution <- GeneAttribution(trained)
+    expect_equal(range(PlotAttribution(attribution, n.features = nrow(attribution))$data$value), range(attribution))
+    turn <- seq(0, 2 * pi, length.out = 20)[-20]
+    topology <- EmbeddingTopology(cbind(cos(turn), sin(turn)), max.dim = 1)
+    expect_identical(nrow(drawn(PlotPersistence(topology), "GeomPoint")), nrow(topology$diagram))
+    expect_equal(drawn(PlotBetti(topology), "GeomStep")$y, topology$curves$betti)
+})
+
 test_that("attributions show the leading features of each dimension", {
     values <- rbind(a = c(9, 0), b = c(-8, 1), c = c(0, -7), d = c(1, 6), e = c(2, 2))
     colnames(values) <- c("D1", "D2")
