@@ -99,7 +99,7 @@ test_that("an assay with layers by batch gives the embedding of the whole", {
 
 test_that("an object without counts gives its data, as they are", {
     data <- layer_data(pbmc()[["RNA"]], "data")
-    object <- SeuratObject::CreateSeuratObject(SeuratObject::CreateAssayObject(data = data), meta.data = pbmc()[[]])
+    object <- SeuratObject::CreateSeuratObject(new_assay(data, "rna"), meta.data = pbmc()[[]])
     expect_message(object <- RunConcord(object, "groups", n_epochs = 1, latent_dim = 4), "Values: log-normalised; genes: all 230", fixed = TRUE)
     whole <- RunConcord(pbmc(), "groups", layer = "data", n.features = 0, n_epochs = 1, latent_dim = 4, verbose = FALSE)
     expect_identical(coordinates(object), coordinates(whole))

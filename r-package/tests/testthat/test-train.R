@@ -89,12 +89,12 @@ test_that("forked processes train after their parent did", {
     jobs <- lapply(1:2, function(i) parallel::mcparallel(embed(threads = i)))
     on.exit(tools::pskill(vapply(jobs, function(job) job$pid, 0L), tools::SIGKILL))
     # Not mclapply, which would wait for ever for a child that hangs.
-    results <- list()
-    expect_true(wait_for(function() {
-        results <<- c(results, Filter(Negate(is.null), parallel::mccollect(jobs, wait = FALSE, timeout = 0.1)))
-        length(results) >= 2
-    }, 30))
-    for (result in results) {
-        expect_identical(result, expected)
+    collect <- function(job) {
+        result <- NULL
+        wait_for(function() !is.null(result <<- parallel::mccollect(job, wait = FALSE, timeout = 0.1)[[1]]), 30)
+        result
+    }
+    for (job in jobs) {
+        expect_identical(collect(job), expected)
     }
 })
