@@ -10,6 +10,7 @@
 #' @useDynLib tutti, .registration = TRUE
 #' @importClassesFrom Matrix dgCMatrix
 #' @importFrom methods as is new slot
+#' @importClassesFrom Matrix dgCMatrix
 #' @importFrom rlang abort inform warn
 #' @keywords internal
 "_PACKAGE"

@@ -16,7 +16,6 @@ train_system <- function(system, input, options, verbose, call = rlang::caller_e
         interrupt = function(condition) "it was interrupted",
         tutti_error_non_finite = function(condition) conditionMessage(condition)
     )
-    progress$done()
     out <- call_rust(rust("finish"), started$pointer, .call = call)
     out$history <- as.data.frame(out$history)
     out$features <- started$features
@@ -28,6 +27,7 @@ train_system <- function(system, input, options, verbose, call = rlang::caller_e
 }
 
 run_slices <- function(pointer, advance, progress, call) {
+    on.exit(progress$done())
     repeat {
         slice <- call_rust(advance, pointer, 0.2, .call = call)
         progress$tell(slice)
@@ -62,7 +62,8 @@ progress_bar <- function(n_epochs, verbose) {
     if (!interactive() || !requireNamespace("cli", quietly = TRUE)) {
         return(nothing)
     }
-    bar <- cli::cli_progress_bar("Training", total = 1000, format = "{cli::pb_bar} {cli::pb_percent} epoch {cli::pb_extra$epoch} loss {cli::pb_extra$loss} {cli::pb_eta_str}", .auto_close = FALSE)
+    format <- "{cli::pb_bar} {cli::pb_percent} | epoch {cli::pb_extra$epoch} | loss {cli::pb_extra$loss} | {cli::pb_eta_str}"
+    bar <- cli::cli_progress_bar("Training", total = 1000, format = format, extra = list(epoch = 1, loss = ""), .auto_close = FALSE)
     tell <- function(slice) {
         share <- (slice$epoch - 1 + slice$step / max(slice$n_steps, 1)) / slice$n_epochs
         cli::cli_progress_update(set = round(1000 * share), id = bar, extra = list(epoch = slice$epoch, loss = sprintf("%.4f", slice$loss)))
