@@ -14,13 +14,14 @@ SEEDS ?= 2
 PEERS ?=
 
 # All targets select the same packages and the dev profile, so that no dependency is compiled twice. The dev profile is optimised.
-.PHONY: help demo test lint bench bench-paper setup
+.PHONY: help demo test test-r lint bench bench-paper setup setup-r
 .DEFAULT_GOAL := help
 
 help: ## this list
 	@echo 'make demo                    integrate a small generated data set and print scores before and after'
 	@echo 'make demo DATA=f.h5ad BATCH=tech LABEL=cell_type   the same on your own file'
-	@echo 'make test                    all tests'
+	@echo 'make test                    all tests, those of the R package too'
+	@echo 'make test-r                  the R package alone: source package, installation without a network, R CMD check'
 	@echo 'make lint                    format, clippy and documentation, warnings are errors'
 	@echo 'make bench                   times of the hot paths; other tools: see benches/README.md'
 	@echo 'make bench-paper             the comparisons of the CONCORD paper in small; other tools: PEERS="harmony=/path/to/python ..."'
@@ -29,6 +30,9 @@ help: ## this list
 setup:
 	@./.ci/setup
 
+setup-r:
+	@./.ci/setup r
+
 demo: setup
 ifeq ($(strip $(DATA)),)
 	cargo run --bin tutti -- demo
@@ -36,13 +40,20 @@ else
 	cargo run --bin tutti -- demo --data '$(DATA)' --batch '$(BATCH)' --label '$(LABEL)'
 endif
 
-test: setup
+test: setup-r
 	cargo test
 	for example in $(notdir $(basename $(wildcard core/tutti/examples/*.rs))); do cargo run --quiet --example $$example || exit 1; done
+	$(MAKE) test-r
+
+test-r: setup-r
+	./.ci/check-r
+	cargo build --bin tutti
+	R_LIBS=target/r/library Rscript tests/r/equals_the_command_line.R target/debug/tutti
 
 lint: setup
 	cargo fmt --all --check
 	cargo clippy --all-targets -- -D warnings
+	if command -v Rscript >/dev/null; then cargo clippy --package tutti-r -- -D warnings; fi
 	RUSTDOCFLAGS='-D warnings' cargo doc --no-deps
 
 bench: setup

@@ -9,6 +9,7 @@
 #'
 #' @useDynLib tutti, .registration = TRUE
 #' @importFrom methods as is new slot
+#' @importClassesFrom Matrix dgCMatrix
 #' @importFrom rlang abort inform warn
 #' @keywords internal
 "_PACKAGE"

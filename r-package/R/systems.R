@@ -42,7 +42,11 @@ run_system <- function(system, input, settings, features, n.features, preset, gr
     colnames(out$embedding) <- paste0(toupper(system), "_", seq_len(ncol(out$embedding)))
     out$model <- new_model(system, out$model)
     out$classes <- class_table(out$probabilities, input$cells)
-    structure(out[c("embedding", "model", "history", "classes", "features")], class = "tutti_embedding", system = system)
+    if (verbose) {
+        inform(sprintf("trained for %.1f s, %.0f cells a second", out$train_seconds, out$cells_per_second), class = "tutti_message")
+    }
+    parts <- c("embedding", "model", "history", "classes", "features", "train_seconds", "cells_per_second")
+    structure(out[parts], class = "tutti_embedding", system = system)
 }
 
 # Best class, its probability, and all probabilities of each cell.

@@ -154,6 +154,7 @@ fn rust_concord_finish(pointer: Robj) -> Robj {
         let mut running: ExternalPtr<Running> = pointer.try_into()?;
         let running = running.try_addr_mut()?;
         let trainer = running.trainer.take().ok_or_else(|| Failure::new("internal", "a training that is finished"))?;
+        let (train_seconds, cells_per_second) = trainer.speed();
         let (model, history) = trainer.finish()?;
         let threads = Threads::new(running.n_threads)?;
         let embedding = threads.run(|| model.embed(running.ready.source()))?;
@@ -163,6 +164,8 @@ fn rust_concord_finish(pointer: Robj) -> Robj {
             ("embedding", to_robj(&embedding)),
             ("history", history_columns(&history)),
             ("probabilities", class_probabilities(&model, &embedding)?),
+            ("train_seconds", train_seconds.into()),
+            ("cells_per_second", cells_per_second.into()),
         ]);
         Ok(out.into())
     })
