@@ -19,6 +19,8 @@
 #' @export
 ScoreIntegration <- function(object, reductions = NULL, label.by, group.by, before = NULL, truth = NULL, betti = NULL, metric = "euclidean",
                              seed.use = 42, threads = NULL) {
+    label.by <- if (!missing(label.by)) label.by
+    group.by <- if (!missing(group.by)) group.by
     given <- embeddings_of(object, reductions, label.by, group.by, before, rlang::current_env())
     options <- list(
         metric = check_string(metric), betti = if (!is.null(betti)) as.numeric(betti), seed = check_count(seed.use, least = 0),
@@ -58,6 +60,10 @@ embeddings_of <- function(object, reductions, label.by, group.by, before, call) 
         if (!is.null(rownames(embeddings[[1]]))) {
             cells <- rownames(embeddings[[1]])
         }
+        if (is.null(label.by) || is.null(group.by)) {
+            absent <- if (is.null(label.by)) "label.by" else "group.by"
+            abort_tutti("argument", sprintf("`%s` is missing; for a list of embeddings, give one value per cell.", absent), call)
+        }
         label <- cell_vector(label.by, cells, "label.by", call)
         return(list(embeddings = lapply(embeddings, rows_by_name, cells = cells, call = call), label = label, batch = cell_vector(group.by, cells, "group.by", call), before = if (!is.null(before)) number_matrix(before)))
     } else {
@@ -67,8 +73,13 @@ embeddings_of <- function(object, reductions, label.by, group.by, before, call) 
     if (length(reductions) == 0) {
         abort_tutti("argument", "the object has no reductions to score.", call)
     }
-    column <- function(name) table_column(table, name, cells, where, call)
-    list(embeddings = stats::setNames(lapply(reductions, get), reductions), label = column(label.by), batch = column(group.by), before = if (!is.null(before)) number_matrix(get(before)))
+    column <- function(name, argument) {
+        if (is.null(name)) {
+            abort_tutti("argument", sprintf("`%s` is missing: which column of %s is it? %s.", argument, where, candidates(table)), call)
+        }
+        table_column(table, name, cells, where, call)
+    }
+    list(embeddings = stats::setNames(lapply(reductions, get), reductions), label = column(label.by, "label.by"), batch = column(group.by, "group.by"), before = if (!is.null(before)) number_matrix(get(before)))
 }
 
 # Rows in the order of the cells where both have names.

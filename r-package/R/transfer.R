@@ -186,7 +186,8 @@ add_prediction <- function(query, prediction, label) {
     }
     of_class <- setdiff(grep("^prediction\\.score\\.", colnames(prediction), value = TRUE), "prediction.score.max")
     scores <- t(as.matrix(prediction[colnames(query), of_class, drop = FALSE]))
-    rownames(scores) <- sub("^prediction\\.score\\.", "", rownames(scores))
+    # Seurat would warn of underscores and replace them likewise.
+    rownames(scores) <- gsub("_", "-", sub("^prediction\\.score\\.", "", rownames(scores)), fixed = TRUE)
     name <- paste0("prediction.score.", label)
     query[[name]] <- new_assay(scores, name)
     query
