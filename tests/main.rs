@@ -4,6 +4,7 @@ mod communities;
 mod label_transfer;
 mod layering;
 mod metrics;
+mod palettes;
 mod preprocess;
 mod readers;
 mod round_trip;

@@ -20,6 +20,13 @@ check_number <- function(x, name = deparse(substitute(x)), null = FALSE, call = 
     as.numeric(x)
 }
 
+check_share <- function(x, name = deparse(substitute(x)), call = rlang::caller_env()) {
+    if (!is.numeric(x) || length(x) != 1 || is.na(x) || x < 0 || x > 1) {
+        abort_tutti("argument", sprintf("`%s` must be a number from 0 to 1, not %s.", name, said(x)), call)
+    }
+    as.numeric(x)
+}
+
 check_string <- function(x, name = deparse(substitute(x)), null = FALSE, call = rlang::caller_env()) {
     if (is.null(x) && null) {
         return(NULL)

@@ -76,7 +76,7 @@ RunConcord.SingleCellExperiment <- function(object, group.by, ..., label.by = NU
     if (missing(group.by)) {
         abort_no_batch(as.data.frame(SummarizedExperiment::colData(object)), "colData")
     }
-    input <- sce_input(object, assay, Filter(Negate(is.null), list(batch = group.by, label = label.by)))
+    input <- sce_input(object, assay, Filter(Negate(is.null), list(group.by = group.by, label.by = label.by)))
     graph <- if (is.null(graph.reduction)) NULL else sce_reduction(object, graph.reduction)
     out <- run_system("concord", input, list(...), features, n.features, preset, graph, seed.use, threads, verbose)
     add_to_sce(object, out, reduction.name)
@@ -104,27 +104,35 @@ RunConcord.SingleCellExperiment <- function(object, group.by, ..., label.by = NU
 ConcordIntegration <- function(object, assay = NULL, orig = NULL, layers = NULL, scale.layer = NULL, features = NULL,
                                new.reduction = "integrated.concord", key = "concord_", groups = NULL, seed.use = 42, threads = NULL,
                                verbose = TRUE, preset = "hard-negative", ...) {
-    there <- layers_there(object)
-    counts <- there[there == "counts" | startsWith(there, "counts.")]
-    # IntegrateLayers hands over the data layers; counts of the same parts are what is normalised alike in all of them.
-    chosen <- if (length(counts) > 0) counts else if (is.null(layers)) there[startsWith(there, "data")] else layers
+    chosen <- integration_layers(layers_there(object), layers)
     if (length(chosen) < 2 && is.null(groups)) {
         abort_tutti("argument", "the assay has one layer; split it by batch, `object[[\"RNA\"]] <- split(object[[\"RNA\"]], f = object$batch)`, or use `RunConcord(group.by = )`.")
     }
     matrices <- lapply(chosen, function(l) layer_data(object, l))
-    input <- cells_input(matrices, origin = sprintf("layer `%s`", paste(chosen, collapse = "`, `")))
+    input <- cells_input(matrices, origin = sprintf("layer `%s`", paste(chosen, collapse = "`, `")), choose = "`layers`")
     batch <- if (is.null(groups)) {
         factor(rep(chosen, vapply(matrices, ncol, 0L)), levels = chosen)
     } else {
         cell_vector(stats::setNames(as.character(groups[[1]]), rownames(groups)), input$cells, "groups", rlang::current_env())
     }
-    input$columns <- list(batch = batch)
+    input$columns <- list(group.by = batch)
     out <- run_system("concord", input, list(...), features, NULL, preset, NULL, seed.use, threads, verbose)
-    cells <- colnames(object)
+    cells <- intersect(colnames(object), input$cells)
     reduction <- new_reduction(out, if (is.null(assay)) "RNA" else assay, key, cells)
     stats::setNames(list(reduction), new.reduction)
 }
 attr(ConcordIntegration, "Seurat.method") <- "integration"
+
+# IntegrateLayers hands over the data layers; the counts of the same parts are what is normalised alike in all of them.
+integration_layers <- function(there, layers) {
+    counts <- there[there == "counts" | startsWith(there, "counts.")]
+    if (is.null(layers)) {
+        return(if (length(counts) > 0) counts else there[startsWith(there, "data")])
+    }
+    part <- function(layer) sub("^[^.]*", "", layer)
+    same <- counts[match(part(layers), part(counts))]
+    if (anyNA(same)) layers else same
+}
 
 #' Settings of CONCORD
 #'

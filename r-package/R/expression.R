@@ -19,7 +19,7 @@
 #' @family models
 #' @export
 CorrectExpression <- function(object, batch = NULL, reduction = NULL, new.assay = "concord.corrected", threads = NULL) {
-    model <- GetModel(object, reduction)
+    model <- stored(object, reduction, "model", rlang::current_env())
     info <- call_rust(rust_model_info, model_raw(model))
     embedding <- if (inherits(object, "tutti_embedding")) object$embedding else reference_cells(object, reduction, NULL, NULL, rlang::current_env())$embedding
     batch <- if (is.null(batch)) info$batches[[1]] else check_string(batch)
@@ -46,7 +46,7 @@ CorrectExpression <- function(object, batch = NULL, reduction = NULL, new.assay 
 #' @param cells Names of the cells to take the mean over. Default all.
 #' @param layer Layer of the encoder, from 0; default the latent one.
 #' @param assay,layer.name Assay and layer to read.
-#' @param model A model, instead of the object's own.
+#' @param model A model, or an object with one, instead of the object's own.
 #' @param threads As in [RunConcord()].
 #' @return Matrix of features x dimensions.
 #' @examples
@@ -56,7 +56,7 @@ CorrectExpression <- function(object, batch = NULL, reduction = NULL, new.assay 
 #' @family models
 #' @export
 GeneAttribution <- function(object, reduction = NULL, cells = NULL, layer = NULL, assay = NULL, layer.name = NULL, model = NULL, threads = NULL) {
-    model <- if (is.null(model)) GetModel(object, reduction) else model
+    model <- stored(if (is.null(model)) object else model, reduction, "model", rlang::current_env())
     if (!is.null(cells)) {
         unknown <- setdiff(cells, colnames(object))
         if (length(unknown) > 0) {
@@ -73,7 +73,7 @@ GeneAttribution <- function(object, reduction = NULL, cells = NULL, layer = NULL
     }
     info <- call_rust(rust_model_info, model_raw(model))
     layer <- if (is.null(layer)) length(info$settings$encoder_dims) else check_count(layer, least = 0)
-    out <- call_rust(rust_model_attribution, model_raw(model), input, list(layer = layer, threads = tutti_threads(threads), origin = input$origin))
+    out <- call_rust(rust_model_attribution, model_raw(model), input, list(layer = layer, threads = tutti_threads(threads)))
     for (note in out$notes) {
         warn_tutti(note)
     }

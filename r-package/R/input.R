@@ -1,10 +1,11 @@
-# Cells of any object as Rust takes them: list(matrices, cells, genes, columns, origin).
+# Cells of any object as Rust takes them: list(matrices, cells, genes, columns, origin, choose). `origin` says where the values come from, and
+# `choose` by which arguments others are chosen.
 #
 # The matrices are of class dgCMatrix, features x cells, and read in place: a Seurat or SingleCellExperiment object that holds one is not
 # copied. Everything else is converted once.
 
 # A sparse matrix of doubles, by column.
-as_dgcmatrix <- function(x, name = "object", call = rlang::caller_env()) {
+as_dgcmatrix <- function(x, name = "`object`", call = rlang::caller_env()) {
     if (methods::is(x, "dgCMatrix")) {
         return(x)
     }
@@ -13,7 +14,7 @@ as_dgcmatrix <- function(x, name = "object", call = rlang::caller_env()) {
         return(as(x, "dgCMatrix"))
     }
     if (is.matrix(x) && !is.numeric(x) && !is.logical(x)) {
-        abort_tutti("argument", sprintf("`%s` is a matrix of type %s; give numbers.", name, typeof(x)), call)
+        abort_tutti("argument", sprintf("%s is a matrix of type %s; give numbers.", name, typeof(x)), call)
     }
     if (is.matrix(x) && anyNA(x)) {
         abort_missing(x, name, call)
@@ -24,18 +25,18 @@ as_dgcmatrix <- function(x, name = "object", call = rlang::caller_env()) {
     if (methods::is(x, "DelayedMatrix")) {
         return(as(x, "dgCMatrix"))
     }
-    abort_tutti("argument", sprintf("`%s` is of class %s; give a Seurat object, a SingleCellExperiment or a matrix of features x cells.", name, class(x)[[1]]), call)
+    abort_tutti("argument", sprintf("%s is of class %s; give a Seurat object, a SingleCellExperiment or a matrix of features x cells.", name, class(x)[[1]]), call)
 }
 
 abort_missing <- function(x, name, call) {
     at <- which(is.na(x), arr.ind = TRUE)[1, ]
     place <- function(names, i) if (is.null(names)) sprintf("number %d", i) else names[[i]]
-    message <- sprintf("`%s` has a missing value for cell %s and gene %s; replace it by a number or drop the cell.", name, place(colnames(x), at[[2]]), place(rownames(x), at[[1]]))
+    message <- sprintf("%s has a missing value for cell %s and gene %s; replace it by a number or drop the cell.", name, place(colnames(x), at[[2]]), place(rownames(x), at[[1]]))
     abort_tutti("value", message, call)
 }
 
 # One matrix or several side by side (split layers), with the features that all have.
-cells_input <- function(matrices, columns = list(), origin = "object", call = rlang::caller_env()) {
+cells_input <- function(matrices, columns = list(), origin = "`object`", choose = origin, call = rlang::caller_env()) {
     matrices <- lapply(matrices, as_dgcmatrix, name = origin, call = call)
     features <- lapply(matrices, function(m) rownames(m))
     cells <- unlist(lapply(matrices, colnames), use.names = FALSE)
@@ -47,11 +48,11 @@ cells_input <- function(matrices, columns = list(), origin = "object", call = rl
         abort_tutti("data", sprintf(message, cells[anyDuplicated(cells)], origin), call)
     }
     shared <- Reduce(intersect, features)
-    if (length(shared) == 0) {
+    if (length(shared) == 0 && length(matrices) > 1) {
         abort_tutti("data", sprintf("the layers of %s have no feature in common.", origin), call)
     }
     matrices <- lapply(matrices, function(m) if (identical(rownames(m), shared)) m else m[shared, , drop = FALSE])
-    list(matrices = matrices, cells = cells, genes = shared, columns = columns, origin = origin)
+    list(matrices = matrices, cells = cells, genes = shared, columns = columns, origin = origin, choose = choose)
 }
 
 # ---- Seurat ----------------------------------------------------------------------------------------------------------------------------
@@ -78,6 +79,7 @@ layer_data <- function(assay, layer) {
 
 # The layers to read: `layer` and, where it is split by batch, its parts `layer.1`, `layer.2`.
 choose_layers <- function(assay, layer, name, call) {
+    layer <- check_string(layer, "layer", null = TRUE, call = call)
     there <- layers_there(assay)
     parts <- function(l) there[there == l | startsWith(there, paste0(l, "."))]
     for (candidate in if (is.null(layer)) c("counts", "data") else layer) {
@@ -96,7 +98,7 @@ seurat_input <- function(object, assay, layer, columns, call = rlang::caller_env
     }
     layers <- choose_layers(object[[assay]], layer, assay, call)
     matrices <- lapply(layers, function(l) layer_data(object[[assay]], l))
-    input <- cells_input(matrices, origin = sprintf("layer `%s` of assay `%s`", paste(layers, collapse = "`, `"), assay), call = call)
+    input <- cells_input(matrices, origin = sprintf("layer `%s` of assay `%s`", paste(layers, collapse = "`, `"), assay), choose = "`assay` and `layer`", call = call)
     table <- object[[]]
     input$columns <- lapply(columns, function(name) table_column(table, name, input$cells, "meta.data", call))
     names(input$columns) <- names(columns)
@@ -108,6 +110,9 @@ seurat_input <- function(object, assay, layer, columns, call = rlang::caller_env
 
 # The factor of one column, or of the combinations of several, joined to the cells by name.
 table_column <- function(table, name, cells, where, call) {
+    if (length(name) == 0) {
+        abort_tutti("argument", sprintf("no column of %s is named; %s.", where, candidates(table)), call)
+    }
     missing <- setdiff(name, colnames(table))
     if (length(missing) > 0) {
         abort_tutti("argument", sprintf("there is no column `%s` in %s; %s.", missing[[1]], where, candidates(table)), call)
@@ -116,8 +121,26 @@ table_column <- function(table, name, cells, where, call) {
     if (anyNA(rows)) {
         abort_tutti("data", sprintf("cell %s is not in %s.", cells[is.na(rows)][[1]], where), call)
     }
-    parts <- lapply(name, function(n) droplevels(as.factor(table[[n]][rows])))
+    parts <- lapply(name, function(n) droplevels(as_category(table[[n]][rows])))
     if (length(parts) == 1) parts[[1]] else droplevels(interaction(parts, sep = "_", lex.order = TRUE))
+}
+
+# Texts in the order that the core gives to categories, whatever the locale sorts by: a model trained here is that of the command line.
+as_category <- function(x) {
+    if (is.factor(x) || !is.character(x)) as.factor(x) else factor(x, natural_order(unique(x[!is.na(x)])))
+}
+
+# Runs of digits count as numbers (`cluster 9` before `cluster 10`), all else goes by its bytes.
+natural_order <- function(texts) {
+    texts <- enc2utf8(texts)
+    key <- texts
+    at <- gregexpr("[0-9]+", texts)
+    # Of two numbers without leading zeros the longer is the larger; a number comes before any text.
+    regmatches(key, at) <- lapply(regmatches(texts, at), function(digits) {
+        number <- sub("^0+", "", digits)
+        sprintf("\001%04d%s", nchar(number), number)
+    })
+    texts[order(key, texts, method = "radix")]
 }
 
 candidates <- function(table) {
@@ -131,9 +154,10 @@ candidates <- function(table) {
 
 # A vector of one value per cell as a factor; a named one is joined by name.
 cell_vector <- function(x, cells, name, call) {
-    if (is.null(x)) {
-        return(NULL)
-    }
+    if (!is.null(x)) droplevels(as_category(one_per_cell(x, cells, name, call)))
+}
+
+one_per_cell <- function(x, cells, name, call) {
     if (!is.null(names(x))) {
         at <- match(cells, names(x))
         if (anyNA(at)) {
@@ -144,5 +168,5 @@ cell_vector <- function(x, cells, name, call) {
     if (length(x) != length(cells)) {
         abort_tutti("data", sprintf("`%s` has %d values for %d cells; give one per cell.", name, length(x), length(cells)), call)
     }
-    droplevels(as.factor(unname(x)))
+    unname(x)
 }

@@ -91,10 +91,13 @@ SaveTutti <- function(model, file) {
         abort_tutti("file", sprintf("there is no folder %s.", dirname(file)))
     }
     # Beside the target first: a killed session leaves the old file or the new one.
-    part <- paste0(file, ".part")
-    writeBin(raw, part)
-    if (!file.rename(part, file)) {
-        abort_tutti("file", sprintf("%s could not be written.", file))
+    part <- paste0(check_string(file), ".part")
+    written <- tryCatch({
+        writeBin(raw, part)
+        file.rename(part, file)
+    }, error = function(e) FALSE, warning = function(w) FALSE)
+    if (!written) {
+        abort_tutti("file", sprintf("%s could not be written; is its folder there, and writable?", file))
     }
     invisible(file)
 }

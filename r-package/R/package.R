@@ -8,6 +8,7 @@
 #' `tutti.threads`: threads of every call (default: all processors, 2 within `R CMD check`). Results do not depend on it.
 #'
 #' @useDynLib tutti, .registration = TRUE
+#' @importClassesFrom Matrix dgCMatrix
 #' @importFrom methods as is new slot
 #' @importClassesFrom Matrix dgCMatrix
 #' @importFrom rlang abort inform warn

@@ -6,7 +6,7 @@ sce_input <- function(object, assay, columns, call = rlang::caller_env()) {
     if (length(wanted) == 0 || !wanted[[1]] %in% there) {
         abort_tutti("argument", sprintf("there is no assay `%s`; the assays are: %s.", if (is.null(assay)) "counts" else assay, paste(there, collapse = ", ")), call)
     }
-    input <- cells_input(list(SummarizedExperiment::assay(object, wanted[[1]])), origin = sprintf("assay `%s`", wanted[[1]]), call = call)
+    input <- cells_input(list(SummarizedExperiment::assay(object, wanted[[1]])), origin = sprintf("assay `%s`", wanted[[1]]), choose = "`assay`", call = call)
     table <- as.data.frame(SummarizedExperiment::colData(object), optional = TRUE)
     input$columns <- lapply(columns, function(name) table_column(table, name, input$cells, "colData", call))
     input
@@ -15,7 +15,8 @@ sce_input <- function(object, assay, columns, call = rlang::caller_env()) {
 sce_reduction <- function(object, name, call = rlang::caller_env()) {
     there <- SingleCellExperiment::reducedDimNames(object)
     if (!name %in% there) {
-        abort_tutti("argument", sprintf("there is no reduced dimension `%s`; there are: %s.", name, paste(there, collapse = ", ")), call)
+        known <- if (length(there) == 0) "the object has none" else paste0("there are: ", paste(there, collapse = ", "))
+        abort_tutti("argument", sprintf("there is no reduced dimension `%s`; %s.", name, known), call)
     }
     as.matrix(SingleCellExperiment::reducedDim(object, name))
 }

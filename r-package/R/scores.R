@@ -1,7 +1,8 @@
 #' Score an integration
 #'
 #' The scIB suite (Luecken et al. 2022) for any embedding, of tutti or another tool: how well cell types are kept, how well batches are mixed, and
-#' with a known truth how well geometry and topology are kept. Every score is between 0 and 1, more is better.
+#' with a known truth how well geometry and topology are kept. More is better, 1 is the best; all are 0 or above, but for the adjusted Rand index and
+#' correlations, which may fall below where there is nothing but chance.
 #'
 #' @param object A Seurat object or SingleCellExperiment, or a named list of embeddings, one row per cell.
 #' @param reductions Names of the reductions to score. Default: all.
@@ -23,10 +24,10 @@ ScoreIntegration <- function(object, reductions = NULL, label.by, group.by, befo
     group.by <- if (!missing(group.by)) group.by
     given <- embeddings_of(object, reductions, label.by, group.by, before, rlang::current_env())
     options <- list(
-        metric = check_string(metric), betti = if (!is.null(betti)) as.numeric(betti), seed = check_count(seed.use, least = 0),
+        metric = check_string(metric), betti = check_betti(betti, 2), seed = check_count(seed.use, least = 0),
         threads = tutti_threads(threads)
     )
-    truth <- if (!is.null(truth)) number_matrix(truth)
+    truth <- if (!is.null(truth)) rows_by_name(number_matrix(truth), given$cells, "truth", rlang::current_env())
     one <- function(x) {
         input <- list(embedding = number_matrix(x), label = given$label, batch = given$batch, before = given$before, truth = truth)
         call_rust(rust_score, input, options, .call = rlang::caller_env(2))
@@ -56,16 +57,17 @@ embeddings_of <- function(object, reductions, label.by, group.by, before, call) 
         where <- "colData"
     } else if (is.list(object) && length(object) > 0 && !is.null(names(object))) {
         embeddings <- lapply(object, as.matrix)
-        cells <- as.character(seq_len(nrow(embeddings[[1]])))
-        if (!is.null(rownames(embeddings[[1]]))) {
-            cells <- rownames(embeddings[[1]])
-        }
         if (is.null(label.by) || is.null(group.by)) {
             absent <- if (is.null(label.by)) "label.by" else "group.by"
             abort_tutti("argument", sprintf("`%s` is missing; for a list of embeddings, give one value per cell.", absent), call)
         }
+        named <- Filter(Negate(is.null), lapply(embeddings, rownames))
+        cells <- if (length(named) > 0) named[[1]] else as.character(seq_len(nrow(embeddings[[1]])))
+        aligned <- Map(function(x, name) rows_by_name(x, cells, name, call), embeddings, names(embeddings))
         label <- cell_vector(label.by, cells, "label.by", call)
-        return(list(embeddings = lapply(embeddings, rows_by_name, cells = cells, call = call), label = label, batch = cell_vector(group.by, cells, "group.by", call), before = if (!is.null(before)) number_matrix(before)))
+        batch <- cell_vector(group.by, cells, "group.by", call)
+        before <- if (!is.null(before)) rows_by_name(number_matrix(before, call = call), cells, "before", call)
+        return(list(embeddings = aligned, label = label, batch = batch, before = before, cells = cells))
     } else {
         abort_tutti("argument", "`object` must be a Seurat object, a SingleCellExperiment or a named list of embeddings.", call)
     }
@@ -79,17 +81,30 @@ embeddings_of <- function(object, reductions, label.by, group.by, before, call) 
         }
         table_column(table, name, cells, where, call)
     }
-    list(embeddings = stats::setNames(lapply(reductions, get), reductions), label = column(label.by, "label.by"), batch = column(group.by, "group.by"), before = if (!is.null(before)) number_matrix(get(before)))
+    before <- if (!is.null(before)) number_matrix(get(before))
+    embeddings <- stats::setNames(lapply(reductions, get), reductions)
+    list(embeddings = embeddings, label = column(label.by, "label.by"), batch = column(group.by, "group.by"), before = before, cells = cells)
+}
+
+# One Betti number for each dimension from 0.
+check_betti <- function(betti, max.dim, call = rlang::caller_env()) {
+    if (is.null(betti)) {
+        return(NULL)
+    }
+    if (!is.numeric(betti) || length(betti) != max.dim + 1 || anyNA(betti) || any(betti < 0 | betti != round(betti))) {
+        abort_tutti("argument", sprintf("`betti` must be %d whole numbers, one for each dimension from 0, e.g. c(0, 1, 0) for a loop.", max.dim + 1), call)
+    }
+    as.numeric(betti)
 }
 
 # Rows in the order of the cells where both have names.
-rows_by_name <- function(x, cells, call) {
+rows_by_name <- function(x, cells, name, call) {
     if (is.null(rownames(x)) || identical(rownames(x), cells)) {
         return(x)
     }
     at <- match(cells, rownames(x))
     if (anyNA(at)) {
-        abort_tutti("data", sprintf("an embedding has no row for cell %s.", cells[is.na(at)][[1]]), call)
+        abort_tutti("data", sprintf("`%s` has no row for cell %s.", name, cells[is.na(at)][[1]]), call)
     }
     x[at, , drop = FALSE]
 }
@@ -112,7 +127,7 @@ print.tutti_scores <- function(x, digits = 3, ...) {
 #' @param max.dim Highest dimension: 0 components, 1 loops, 2 cavities.
 #' @param max.points Cells at most; of more, as many are drawn. Time grows with more than their cube.
 #' @param threshold Longest distance looked at. Default: as far as needed.
-#' @param betti Betti numbers expected, for a score: components less one, loops, cavities.
+#' @param betti Betti numbers expected, for a score, one for each dimension up to `max.dim`: components less one, loops, cavities.
 #' @param metric `"euclidean"` or `"cosine"`.
 #' @param n.bins Points of the Betti curves.
 #' @param seed.use,threads As in [RunConcord()].
@@ -134,7 +149,7 @@ EmbeddingTopology <- function(object, reduction = NULL, max.dim = 2, max.points 
     }
     options <- list(
         metric = check_string(metric), max_dim = check_count(max.dim, least = 0), max_points = check_count(max.points, least = 2),
-        threshold = check_number(threshold, null = TRUE), betti = if (!is.null(betti)) as.numeric(betti), n_bins = check_count(n.bins, least = 2),
+        threshold = check_number(threshold, null = TRUE), betti = check_betti(betti, max.dim), n_bins = check_count(n.bins, least = 2),
         seed = check_count(seed.use, least = 0), threads = tutti_threads(threads)
     )
     out <- call_rust(rust_topology, number_matrix(embedding), options)

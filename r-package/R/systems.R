@@ -2,11 +2,11 @@
 
 run_seurat <- function(system, object, group.by, label.by, assay, layer, features, n.features, preset, graph.reduction, settings, seed.use,
                        threads, verbose, call = rlang::caller_env()) {
-    columns <- Filter(Negate(is.null), list(batch = group.by, label = label.by))
+    columns <- Filter(Negate(is.null), list(group.by = group.by, label.by = label.by))
     input <- seurat_input(object, assay, layer, columns, call)
     if (is.null(features) && is.null(n.features)) {
-        variable <- SeuratObject::VariableFeatures(object, assay = input$assay)
-        features <- if (length(variable) > 0) intersect(variable, input$genes)
+        variable <- intersect(SeuratObject::VariableFeatures(object, assay = input$assay), input$genes)
+        features <- if (length(variable) > 0) variable
     }
     graph <- if (is.null(graph.reduction)) NULL else seurat_reduction(object, graph.reduction, input$cells, call)
     out <- run_system(system, input, settings, features, n.features, preset, graph, seed.use, threads, verbose, call)
@@ -17,10 +17,12 @@ run_seurat <- function(system, object, group.by, label.by, assay, layer, feature
 # Trains and names what comes back.
 run_system <- function(system, input, settings, features, n.features, preset, graph, seed.use, threads, verbose, call = rlang::caller_env()) {
     settings <- check_settings(settings, call)
-    if (!is.null(input$columns$label)) {
-        settings <- utils::modifyList(list(use_classifier = TRUE), settings)
-    }
+    implied <- list(use_classifier = if (!is.null(input$columns$label.by)) TRUE, sampler_graph = if (!is.null(graph)) "given")
+    settings <- utils::modifyList(Filter(Negate(is.null), implied), settings, keep.null = TRUE)
     if (!is.null(seed.use)) {
+        if ("seed" %in% names(settings)) {
+            abort_tutti("argument", "the seed is given by `seed.use`, not by the setting `seed`.", call)
+        }
         settings$seed <- check_count(seed.use, "seed.use", least = 0, call = call)
     }
     if (!is.null(features) && !is.null(n.features)) {
@@ -34,13 +36,12 @@ run_system <- function(system, input, settings, features, n.features, preset, gr
     options <- list(
         preset = check_string(preset, "preset", call = call),
         settings = settings,
-        batch = if ("batch" %in% names(input$columns)) "batch",
-        label = if ("label" %in% names(input$columns)) "label",
+        batch = if ("group.by" %in% names(input$columns)) "group.by",
+        label = if ("label.by" %in% names(input$columns)) "label.by",
         features = if (!is.null(features)) as.character(features),
         n_features = check_count(n.features, "n.features", least = 0, null = TRUE, call = call),
         threads = tutti_threads(threads, call),
-        graph = graph,
-        origin = input$origin
+        graph = if (!is.null(graph)) rows_by_name(number_matrix(graph, "graph", call), input$cells, "graph", call)
     )
     out <- train_system(system, input, options, check_flag(verbose, "verbose", call), call)
     rownames(out$embedding) <- input$cells
@@ -99,7 +100,7 @@ new_assay <- function(values, name, counts = FALSE) {
 }
 
 given_columns <- function(group.by, label.by, cells, call = rlang::caller_env()) {
-    columns <- list(batch = cell_vector(group.by, cells, "group.by", call), label = cell_vector(label.by, cells, "label.by", call))
+    columns <- list(group.by = cell_vector(group.by, cells, "group.by", call), label.by = cell_vector(label.by, cells, "label.by", call))
     Filter(Negate(is.null), columns)
 }
 

@@ -8,7 +8,7 @@ train_system <- function(system, input, options, verbose, call = rlang::caller_e
         warn_tutti(note)
     }
     if (verbose) {
-        inform(sprintf("%s values, genes: %s", started$value_kind, started$gene_selection), class = "tutti_message")
+        inform(sprintf("Values: %s; genes: %s", started$value_kind, started$gene_selection), class = "tutti_message")
     }
     progress <- progress_bar(started$n_epochs, verbose)
     ended <- tryCatch(
@@ -16,7 +16,6 @@ train_system <- function(system, input, options, verbose, call = rlang::caller_e
         interrupt = function(condition) "it was interrupted",
         tutti_error_non_finite = function(condition) conditionMessage(condition)
     )
-    progress$done()
     out <- call_rust(rust("finish"), started$pointer, .call = call)
     out$history <- as.data.frame(out$history)
     out$features <- started$features
@@ -28,6 +27,7 @@ train_system <- function(system, input, options, verbose, call = rlang::caller_e
 }
 
 run_slices <- function(pointer, advance, progress, call) {
+    on.exit(progress$done())
     repeat {
         slice <- call_rust(advance, pointer, 0.2, .call = call)
         progress$tell(slice)
@@ -42,14 +42,14 @@ run_slices <- function(pointer, advance, progress, call) {
     }
 }
 
-# progressr where the user has handlers, else a bar of cli in a terminal, else nothing.
+# progressr where the user has registered handlers or wraps the call in with_progress(), else a bar of cli in a terminal, else nothing.
 progress_bar <- function(n_epochs, verbose) {
     nothing <- list(tell = function(slice) NULL, done = function() NULL)
     if (!verbose) {
         return(nothing)
     }
-    if (requireNamespace("progressr", quietly = TRUE) && !is.null(progressr::handlers(global = NA)) && isTRUE(progressr::handlers(global = NA))) {
-        step <- progressr::progressor(steps = n_epochs, auto_finish = FALSE)
+    if (followed_by_progressr()) {
+        step <- progressr::progressor(steps = n_epochs, auto_finish = FALSE, on_exit = FALSE)
         seen <- 0
         tell <- function(slice) {
             if (slice$epoch > seen) {
@@ -62,10 +62,19 @@ progress_bar <- function(n_epochs, verbose) {
     if (!interactive() || !requireNamespace("cli", quietly = TRUE)) {
         return(nothing)
     }
-    bar <- cli::cli_progress_bar("Training", total = 1000, format = "{cli::pb_bar} {cli::pb_percent} epoch {cli::pb_extra$epoch} loss {cli::pb_extra$loss} {cli::pb_eta_str}", .auto_close = FALSE)
+    format <- "{cli::pb_bar} {cli::pb_percent} | epoch {cli::pb_extra$epoch} | loss {cli::pb_extra$loss} | {cli::pb_eta_str}"
+    bar <- cli::cli_progress_bar("Training", total = 1000, format = format, extra = list(epoch = 1, loss = ""), .auto_close = FALSE)
     tell <- function(slice) {
         share <- (slice$epoch - 1 + slice$step / max(slice$n_steps, 1)) / slice$n_epochs
         cli::cli_progress_update(set = round(1000 * share), id = bar, extra = list(epoch = slice$epoch, loss = sprintf("%.4f", slice$loss)))
     }
     list(tell = tell, done = function() cli::cli_progress_done(id = bar))
+}
+
+followed_by_progressr <- function() {
+    if (!requireNamespace("progressr", quietly = TRUE)) {
+        return(FALSE)
+    }
+    is_wrapper <- function(n) identical(sys.function(n), progressr::with_progress)
+    isTRUE(progressr::handlers(global = NA)) || any(vapply(seq_len(sys.nframe()), is_wrapper, NA))
 }

@@ -35,7 +35,7 @@ MapToReference <- function(query, reference, label.by = NULL, reduction = NULL, 
 #' @export
 MapToReference.default <- function(query, reference, label.by = NULL, reduction = NULL, n.neighbors = 5, min.overlap = 0.5, projection = NULL,
                                    threads = NULL, verbose = TRUE, ...) {
-    map_cells(cells_input(list(query), origin = "query"), reference, label.by, reduction, n.neighbors, min.overlap, projection, threads, verbose)
+    map_cells(cells_input(list(query), origin = "`query`"), reference, label.by, reduction, n.neighbors, min.overlap, projection, threads, verbose)
 }
 
 #' @rdname MapToReference
@@ -80,8 +80,8 @@ MapToReference.SingleCellExperiment <- function(query, reference, label.by = NUL
 }
 
 map_cells <- function(input, reference, label.by, reduction, n.neighbors, min.overlap, projection, threads, verbose, call = rlang::caller_env()) {
-    model <- GetModel(reference, reduction)
-    options <- list(min_overlap = check_number(min.overlap, call = call), threads = tutti_threads(threads, call), origin = input$origin)
+    model <- stored(reference, reduction, "model", call)
+    options <- list(min_overlap = check_share(min.overlap, call = call), threads = tutti_threads(threads, call))
     out <- call_rust(rust_model_embed, model_raw(model), input, options, .call = call)
     if (verbose) {
         for (note in out$notes) {
@@ -186,7 +186,7 @@ add_prediction <- function(query, prediction, label) {
     }
     of_class <- setdiff(grep("^prediction\\.score\\.", colnames(prediction), value = TRUE), "prediction.score.max")
     scores <- t(as.matrix(prediction[colnames(query), of_class, drop = FALSE]))
-    # Seurat would warn of underscores and replace them likewise.
+    # Seurat has no underscores in names of features and would warn of each.
     rownames(scores) <- gsub("_", "-", sub("^prediction\\.score\\.", "", rownames(scores)), fixed = TRUE)
     name <- paste0("prediction.score.", label)
     query[[name]] <- new_assay(scores, name)

@@ -1,5 +1,6 @@
 //! From cells as a user has them to cells to train on or to embed, with every choice said.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -208,6 +209,20 @@ pub fn checked_values(cells: &Cells<'_>, origin: Origin<'_>) -> Result<ValueSumm
     Ok(values)
 }
 
+/// Columns of the genes named, in the order of the names.
+fn given_genes(features: &[String], genes: &[String]) -> Result<Vec<usize>> {
+    if features.is_empty() {
+        return Err(Error::argument("features", "names no gene", "give names of the matrix's genes or leave it out"));
+    }
+    let columns: HashMap<&str, usize> = genes.iter().enumerate().map(|(i, gene)| (gene.as_str(), i)).collect();
+    let missing: Vec<&String> = features.iter().filter(|f| !columns.contains_key(f.as_str())).collect();
+    if let Some(first) = missing.first() {
+        let problem = format!("has {} genes that the cells lack (first: {first})", missing.len());
+        return Err(Error::argument("features", problem, "give names of the matrix's genes"));
+    }
+    Ok(features.iter().map(|f| columns[f.as_str()]).collect())
+}
+
 fn select_genes(
     cells: &Cells<'_>,
     normalised: &dyn CellSource,
@@ -217,12 +232,7 @@ fn select_genes(
 ) -> Result<(Vec<usize>, String)> {
     let n_genes = cells.n_genes();
     if let Some(features) = config.features {
-        let alignment = GeneAlignment::by_name(features, cells.gene_names(), 0.0)?;
-        if let Some(first) = alignment.missing.first() {
-            let problem = format!("has {} genes that the cells lack (first: {first})", alignment.missing.len());
-            return Err(Error::argument("features", problem, "give names of the matrix's genes"));
-        }
-        return Ok((alignment.columns.into_iter().flatten().collect(), format!("{} given", features.len())));
+        return Ok((given_genes(features, cells.gene_names())?, format!("{} given", features.len())));
     }
     let wanted = config.n_top_genes.unwrap_or(DEFAULT_HVG);
     if wanted == 0 || wanted >= n_genes {
@@ -283,8 +293,11 @@ mod tests {
         let (ready, prepared) = run(&["g2", "g0"].map(String::from)).unwrap();
         assert_eq!((ready.gene_names(), prepared.n_genes_in), (&["g2", "g0"].map(String::from)[..], 3));
         assert!((dense(ready.source())[[0, 1]] - 2500f32.ln_1p()).abs() < 1e-6);
-        let missing = run(&["g2", "GAPDH"].map(String::from)).unwrap_err().to_string();
-        assert!(missing.contains("`features`") && missing.contains("GAPDH"), "{missing}");
+        for unknown in [&["g2", "GAPDH"][..], &["GAPDH"]] {
+            let missing = run(&unknown.iter().map(|g| g.to_string()).collect::<Vec<_>>()).unwrap_err().to_string();
+            assert!(missing.contains("`features` has 1 genes") && missing.contains("GAPDH"), "{missing}");
+        }
+        assert!(run(&[]).unwrap_err().to_string().contains("`features` names no gene"));
     }
 
     #[test]

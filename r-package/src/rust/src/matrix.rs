@@ -17,7 +17,7 @@ pub struct BorrowedCells {
     _matrices: Vec<Robj>,
 }
 
-/// Cells from `list(matrices, cells, genes, columns)`: matrices of class dgCMatrix, genes x cells, with the same genes, side by side; columns
+/// Cells from `list(matrices, cells, genes, columns, ..)`: matrices of class dgCMatrix, genes x cells, with the same genes, side by side; columns
 /// as factors by name.
 pub fn cells(input: &Robj) -> Outcome<BorrowedCells> {
     let genes = strings(&field(input, "genes")?)?;
@@ -53,7 +53,7 @@ fn view(matrix: &Robj, genes: &[String], cells: &[String]) -> Outcome<CsrView<'s
         let cell = offsets.partition_point(|start| *start as usize <= at) - 1;
         let name = |names: &[String], at: usize| names.get(at).cloned().unwrap_or_else(|| format!("number {}", at + 1));
         return Err(tutti::Error::Value {
-            what: format!("value {}", values[at]),
+            what: format!("value {:?}", values[at]),
             cell: name(cells, cell),
             gene: name(genes, indices[at] as usize),
             fix: "replace it by a finite number or drop the cell".into(),
@@ -67,7 +67,8 @@ fn view(matrix: &Robj, genes: &[String], cells: &[String]) -> Outcome<CsrView<'s
 pub fn factor(robj: &Robj) -> Outcome<Categorical> {
     let codes = robj.as_integer_slice().ok_or_else(|| Failure::new("internal", "a column that is no factor"))?;
     let levels = robj.get_attrib("levels").map(|l| strings(&l)).transpose()?.unwrap_or_default();
-    let code = |c: &i32| u32::try_from(*c - 1).ok().filter(|_| *c != i32::MIN);
+    // NA is the smallest integer.
+    let code = |c: &i32| c.checked_sub(1).and_then(|c| u32::try_from(c).ok());
     Ok(Categorical::new(codes.iter().map(code).collect(), levels)?)
 }
 

@@ -18,11 +18,6 @@ use crate::train::history_columns;
 
 type Outcome<T> = std::result::Result<T, Failure>;
 
-/// Where values come from, in words of R.
-pub fn origin(name: &str) -> Origin<'_> {
-    Origin { name, choose: "`assay` and `layer`" }
-}
-
 fn load(model: &Robj) -> Outcome<(Concord, Preprocessing, History)> {
     let bytes =
         model.as_raw_slice().ok_or_else(|| Failure::new("model", "the model is no raw vector; give what RunConcord() stored"))?;
@@ -61,15 +56,16 @@ fn rust_model_info(model: Robj) -> Robj {
     })
 }
 
-/// Embeds new cells. `options`: min_overlap, threads, origin.
+/// Embeds new cells. `options`: min_overlap, threads.
 #[extendr]
 fn rust_model_embed(model: Robj, input: Robj, options: Robj) -> Robj {
     guard(|| {
         let (model, preprocessing, _) = load(&model)?;
         let borrowed = cells(&input)?;
-        let name = text(&options, "origin")?;
+        let (name, choose) = (text(&input, "origin")?, text(&input, "choose")?);
         let min_overlap = number(&options, "min_overlap")?;
-        let query = prepare_query(&borrowed.cells, model.genes(), preprocessing, min_overlap, origin(&name))?;
+        let query =
+            prepare_query(&borrowed.cells, model.genes(), preprocessing, min_overlap, Origin { name: &name, choose: &choose })?;
         let embedding = Threads::new(number(&options, "threads")? as usize)?.run(|| model.embed(&query.source))?;
         Ok(List::from_pairs([
             ("embedding", to_robj(&embedding)),
@@ -92,14 +88,14 @@ fn rust_model_decode(model: Robj, embedding: Robj, options: Robj) -> Robj {
     })
 }
 
-/// Response of each latent dimension to each gene, genes x neurons. `options`: layer, threads, origin.
+/// Response of each latent dimension to each gene, genes x neurons. `options`: layer, threads.
 #[extendr]
 fn rust_model_attribution(model: Robj, input: Robj, options: Robj) -> Robj {
     guard(|| {
         let (model, preprocessing, _) = load(&model)?;
         let borrowed = cells(&input)?;
-        let name = text(&options, "origin")?;
-        let query = prepare_query(&borrowed.cells, model.genes(), preprocessing, 0.5, origin(&name))?;
+        let (name, choose) = (text(&input, "origin")?, text(&input, "choose")?);
+        let query = prepare_query(&borrowed.cells, model.genes(), preprocessing, 0.5, Origin { name: &name, choose: &choose })?;
         let layer = number(&options, "layer")? as usize;
         let attribution =
             Threads::new(number(&options, "threads")? as usize)?.run(|| model.gene_attribution(&query.source, layer))?;

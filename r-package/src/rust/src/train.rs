@@ -6,7 +6,7 @@ use candle_core::Device;
 use extendr_api::prelude::*;
 use tutti::model::with_settings;
 use tutti::observe::{CancelToken, Observer, Progress};
-use tutti::preprocess::{PrepareConfig, Prepared};
+use tutti::preprocess::{Origin, PrepareConfig, Prepared};
 use tutti::systems::concord::{Concord, ConcordColumns, ConcordConfig, Preset};
 use tutti::threads::Threads;
 use tutti::train::{History, State, Trainer};
@@ -14,7 +14,7 @@ use tutti::train::{History, State, Trainer};
 use crate::guard::{Failure, guard};
 use crate::json;
 use crate::matrix::{BorrowedCells, cells, dense, field, number, optional, strings, text, to_robj};
-use crate::model::{class_probabilities, origin};
+use crate::model::class_probabilities;
 
 /// A training between two slices.
 struct Running {
@@ -65,7 +65,7 @@ fn rust_concord_settings(preset: &str, settings: Robj) -> Robj {
     })
 }
 
-/// Prepares training. `options`: preset, settings, batch, label, features or n_features, threads, graph, origin.
+/// Prepares training. `options`: preset, settings, batch, label, features or n_features, threads, graph.
 #[extendr]
 fn rust_concord_trainer(input: Robj, options: Robj) -> Robj {
     guard(|| {
@@ -83,8 +83,9 @@ fn rust_concord_trainer(input: Robj, options: Robj) -> Robj {
             features: features.as_deref(),
             on_demand: false,
         };
-        let name = text(&options, "origin")?;
-        let (ready, prepared) = threads.run(|| tutti::preprocess::prepare(&borrowed.cells, &prepare, origin(&name)))?;
+        let (name, choose) = (text(&input, "origin")?, text(&input, "choose")?);
+        let origin = Origin { name: &name, choose: &choose };
+        let (ready, prepared) = threads.run(|| tutti::preprocess::prepare(&borrowed.cells, &prepare, origin))?;
         let notes = [Concord::warnings(&ready, &columns, &config)?, prepared.notes.clone()].concat();
         let train = config.train();
         let mut model = threads.run(|| Concord::new(&ready, &columns, config, &Device::Cpu))?;

@@ -1,0 +1,4 @@
+library(testthat)
+library(tutti)
+
+test_check("tutti")
