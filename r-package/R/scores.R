@@ -21,6 +21,8 @@
 #' @export
 ScoreIntegration <- function(object, reductions = NULL, label.by, group.by, before = NULL, truth = NULL, betti = NULL, metric = "euclidean",
                              seed.use = 42, threads = NULL) {
+    label.by <- if (!missing(label.by)) label.by
+    group.by <- if (!missing(group.by)) group.by
     given <- embeddings_of(object, reductions, label.by, group.by, before, rlang::current_env())
     options <- list(
         metric = check_string(metric), betti = check_betti(betti, 2), seed = check_count(seed.use, least = 0),
@@ -56,6 +58,10 @@ embeddings_of <- function(object, reductions, label.by, group.by, before, call) 
         where <- "colData"
     } else if (is.list(object) && length(object) > 0 && !is.null(names(object))) {
         embeddings <- lapply(object, as.matrix)
+        if (is.null(label.by) || is.null(group.by)) {
+            absent <- if (is.null(label.by)) "label.by" else "group.by"
+            abort_tutti("argument", sprintf("`%s` is missing; for a list of embeddings, give one value per cell.", absent), call)
+        }
         named <- Filter(Negate(is.null), lapply(embeddings, rownames))
         cells <- if (length(named) > 0) named[[1]] else as.character(seq_len(nrow(embeddings[[1]])))
         aligned <- Map(function(x, name) rows_by_name(x, cells, name, call), embeddings, names(embeddings))
@@ -70,9 +76,15 @@ embeddings_of <- function(object, reductions, label.by, group.by, before, call) 
     if (length(reductions) == 0) {
         abort_tutti("argument", "the object has no reductions to score.", call)
     }
-    column <- function(name) table_column(table, name, cells, where, call)
+    column <- function(name, argument) {
+        if (is.null(name)) {
+            abort_tutti("argument", sprintf("`%s` is missing: which column of %s is it? %s.", argument, where, candidates(table)), call)
+        }
+        table_column(table, name, cells, where, call)
+    }
     before <- if (!is.null(before)) number_matrix(get(before))
-    list(embeddings = stats::setNames(lapply(reductions, get), reductions), label = column(label.by), batch = column(group.by), before = before, cells = cells)
+    embeddings <- stats::setNames(lapply(reductions, get), reductions)
+    list(embeddings = embeddings, label = column(label.by, "label.by"), batch = column(group.by, "group.by"), before = before, cells = cells)
 }
 
 # One Betti number for each dimension from 0.

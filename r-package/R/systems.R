@@ -28,6 +28,11 @@ run_system <- function(system, input, settings, features, n.features, preset, gr
     if (!is.null(features) && !is.null(n.features)) {
         abort_tutti("argument", "give `features` or `n.features`, not both.", call)
     }
+    if (length(features) > 0 && !any(features %in% input$genes)) {
+        message <- "%s has none of `features` (first: %s; its own are like %s); check that both use the same kind of gene name."
+        abort_tutti("argument", sprintf(message, input$origin, features[[1]], input$genes[[1]]), call)
+    }
+    check_batch(input$columns$batch, call)
     options <- list(
         preset = check_string(preset, "preset", call = call),
         settings = settings,
@@ -48,6 +53,14 @@ run_system <- function(system, input, settings, features, n.features, preset, gr
     }
     parts <- c("embedding", "model", "history", "classes", "features", "train_seconds", "cells_per_second")
     structure(out[parts], class = "tutti_embedding", system = system)
+}
+
+# A column of numbers, or of cell names, taken for the batch.
+check_batch <- function(batch, call) {
+    if (length(batch) > 2 && nlevels(batch) > length(batch) / 2) {
+        message <- "`group.by` has %d different values for %d cells; it must be a column of categories, such as the sample."
+        abort_tutti("argument", sprintf(message, nlevels(batch), length(batch)), call)
+    }
 }
 
 # Best class, its probability, and all probabilities of each cell.
