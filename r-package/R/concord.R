@@ -31,7 +31,7 @@
 #' @param seed.use Seed of all random draws.
 #' @param threads Threads; default the option `tutti.threads`, else all processors.
 #' @param verbose Say what is done and show progress.
-#' @return The object with a reduction `reduction.name` (SingleCellExperiment: a reduced dimension, in capitals), [n_cells, latent_dim], and the model
+#' @return The object with a reduction `reduction.name` (SingleCellExperiment: a reduced dimension, in capitals), n_cells x latent_dim, and the model
 #'   within, see [GetModel()]. With `label.by`, columns `concord_class` and `concord_class_probability` are added. A matrix gives an object of class
 #'   `tutti_embedding` with `embedding`, `model` and `history`.
 #' @examples

@@ -13,7 +13,10 @@
 #' @return The object with an assay `new.assay` of the model's features, in its data (SingleCellExperiment: an alternative experiment, as it has fewer
 #'   features); for a matrix, features x cells.
 #' @examples
-#' pbmc <- RunConcord(SeuratObject::pbmc_small, group.by = "groups", n_epochs = 2, latent_dim = 10, use_decoder = TRUE, verbose = FALSE)
+#' pbmc <- RunConcord(
+#'     SeuratObject::pbmc_small, group.by = "groups", n_epochs = 2, latent_dim = 10,
+#'     use_decoder = TRUE, verbose = FALSE
+#' )
 #' pbmc <- CorrectExpression(pbmc, batch = "g1")
 #' pbmc[["concord.corrected"]]
 #' @family models
@@ -44,18 +47,22 @@ CorrectExpression <- function(object, batch = NULL, reduction = NULL, new.assay 
 #' @param object An object that [RunConcord()] returned. For a matrix, give the model as `model`.
 #' @param reduction As in [GetModel()].
 #' @param cells Names of the cells to take the mean over. Default all.
-#' @param layer Layer of the encoder, from 0; default the latent one.
-#' @param assay,layer.name Assay and layer to read.
+#' @param encoder.layer Layer of the encoder, from 0; default the latent one.
+#' @param assay,layer Assay and layer to read.
 #' @param model A model, or an object with one, instead of the object's own.
 #' @param threads As in [RunConcord()].
 #' @return Matrix of features x dimensions.
 #' @examples
-#' pbmc <- RunConcord(SeuratObject::pbmc_small, group.by = "groups", n_epochs = 2, latent_dim = 10, verbose = FALSE)
+#' pbmc <- RunConcord(
+#'     SeuratObject::pbmc_small, group.by = "groups", n_epochs = 2, latent_dim = 10,
+#'     verbose = FALSE
+#' )
 #' attribution <- GeneAttribution(pbmc)
 #' head(sort(attribution[, 1], decreasing = TRUE))
 #' @family models
 #' @export
-GeneAttribution <- function(object, reduction = NULL, cells = NULL, layer = NULL, assay = NULL, layer.name = NULL, model = NULL, threads = NULL) {
+GeneAttribution <- function(object, reduction = NULL, cells = NULL, encoder.layer = NULL, assay = NULL, layer = NULL, model = NULL,
+                            threads = NULL) {
     model <- stored(if (is.null(model)) object else model, reduction, "model", rlang::current_env())
     if (!is.null(cells)) {
         unknown <- setdiff(cells, colnames(object))
@@ -65,19 +72,23 @@ GeneAttribution <- function(object, reduction = NULL, cells = NULL, layer = NULL
         object <- object[, cells]
     }
     input <- if (methods::is(object, "Seurat")) {
-        seurat_input(object, assay, layer.name, list())
+        seurat_input(object, assay, layer, list())
     } else if (methods::is(object, "SingleCellExperiment")) {
         sce_input(object, assay, list())
     } else {
         cells_input(list(object))
     }
     info <- call_rust(rust_model_info, model_raw(model))
-    layer <- if (is.null(layer)) length(info$settings$encoder_dims) else check_count(layer, least = 0)
-    out <- call_rust(rust_model_attribution, model_raw(model), input, list(layer = layer, threads = tutti_threads(threads)))
+    last <- length(info$settings$encoder_dims)
+    at <- if (is.null(encoder.layer)) last else check_count(encoder.layer, least = 0)
+    if (at > last) {
+        abort_tutti("argument", sprintf("`encoder.layer` %d does not exist; the encoder has layers 0 to %d.", at, last))
+    }
+    out <- call_rust(rust_model_attribution, model_raw(model), input, list(layer = at, threads = tutti_threads(threads)))
     for (note in out$notes) {
         warn_tutti(note)
     }
-    prefix <- if (layer == length(info$settings$encoder_dims)) toupper(model$system) else "neuron"
+    prefix <- if (at == last) toupper(model$system) else "neuron"
     dimnames(out$attribution) <- list(info$features, paste0(prefix, "_", seq_len(ncol(out$attribution))))
     out$attribution
 }

@@ -17,7 +17,10 @@ model_raw <- function(model, call = rlang::caller_env()) {
 #' @param reduction Name of the reduction.
 #' @return An object of class `tutti_model`; printing it says what it is, and it survives [saveRDS()].
 #' @examples
-#' pbmc <- RunConcord(SeuratObject::pbmc_small, group.by = "groups", n_epochs = 2, latent_dim = 10, verbose = FALSE)
+#' pbmc <- RunConcord(
+#'     SeuratObject::pbmc_small, group.by = "groups", n_epochs = 2, latent_dim = 10,
+#'     verbose = FALSE
+#' )
 #' GetModel(pbmc)
 #' @family models
 #' @export
@@ -30,7 +33,10 @@ GetModel <- function(object, reduction = NULL) {
 #' @inheritParams GetModel
 #' @return A data frame with one row per epoch: `epoch`, `loss` (total), `validation_loss`, `learning_rate` and each loss by name, unweighted.
 #' @examples
-#' pbmc <- RunConcord(SeuratObject::pbmc_small, group.by = "groups", n_epochs = 2, latent_dim = 10, verbose = FALSE)
+#' pbmc <- RunConcord(
+#'     SeuratObject::pbmc_small, group.by = "groups", n_epochs = 2, latent_dim = 10,
+#'     verbose = FALSE
+#' )
 #' TrainingHistory(pbmc)
 #' @family models
 #' @export
@@ -79,7 +85,10 @@ stored <- function(object, reduction, what, call) {
 #' @param file Path of the file.
 #' @return `SaveTutti`: the path, invisibly. `LoadTutti`: an object of class `tutti_model`.
 #' @examples
-#' result <- RunConcord(SeuratObject::pbmc_small, group.by = "groups", n_epochs = 2, latent_dim = 10, verbose = FALSE)
+#' result <- RunConcord(
+#'     SeuratObject::pbmc_small, group.by = "groups", n_epochs = 2, latent_dim = 10,
+#'     verbose = FALSE
+#' )
 #' file <- tempfile(fileext = ".safetensors")
 #' SaveTutti(result, file)
 #' LoadTutti(file)

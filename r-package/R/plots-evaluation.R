@@ -21,7 +21,8 @@ score_spread <- 0.1
 #'   values, 0 to 1, per embedding.
 #' @return A ggplot. Scores that an embedding cannot have are a dash.
 #' @examplesIf requireNamespace("ggplot2", quietly = TRUE)
-#' PlotScores(ScoreIntegration(SeuratObject::pbmc_small, label.by = "letter.idents", group.by = "groups"))
+#' pbmc <- SeuratObject::pbmc_small
+#' PlotScores(ScoreIntegration(pbmc, label.by = "letter.idents", group.by = "groups"))
 #' @family figures
 #' @export
 PlotScores <- function(scores) {

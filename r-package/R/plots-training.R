@@ -11,7 +11,10 @@ marked_epochs <- 40
 #' @param reduction Name of the reduction.
 #' @return A ggplot.
 #' @examplesIf requireNamespace("ggplot2", quietly = TRUE)
-#' pbmc <- RunConcord(SeuratObject::pbmc_small, group.by = "groups", n_epochs = 2, latent_dim = 10, verbose = FALSE)
+#' pbmc <- RunConcord(
+#'     SeuratObject::pbmc_small, group.by = "groups", n_epochs = 2, latent_dim = 10,
+#'     verbose = FALSE
+#' )
 #' PlotHistory(pbmc)
 #' @family figures
 #' @export
@@ -59,7 +62,10 @@ named_columns <- 40
 #' @param dims Dimensions to draw, by number or name. Default: all.
 #' @return A ggplot. Features stand with the dimension for which they matter most.
 #' @examplesIf requireNamespace("ggplot2", quietly = TRUE)
-#' pbmc <- RunConcord(SeuratObject::pbmc_small, group.by = "groups", n_epochs = 2, latent_dim = 10, verbose = FALSE)
+#' pbmc <- RunConcord(
+#'     SeuratObject::pbmc_small, group.by = "groups", n_epochs = 2, latent_dim = 10,
+#'     verbose = FALSE
+#' )
 #' PlotAttribution(GeneAttribution(pbmc), n.features = 2)
 #' @family figures
 #' @export

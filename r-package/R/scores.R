@@ -15,7 +15,8 @@
 #' @return A data frame of class `tutti_scores`, one row per score: `family`, `score`, `title`, `is_aggregate`, and one column per embedding, best total
 #'   first.
 #' @examples
-#' ScoreIntegration(SeuratObject::pbmc_small, reductions = "pca", label.by = "letter.idents", group.by = "groups")
+#' pbmc <- SeuratObject::pbmc_small
+#' ScoreIntegration(pbmc, reductions = "pca", label.by = "letter.idents", group.by = "groups")
 #' @family evaluation
 #' @export
 ScoreIntegration <- function(object, reductions = NULL, label.by, group.by, before = NULL, truth = NULL, betti = NULL, metric = "euclidean",

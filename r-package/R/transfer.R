@@ -22,7 +22,9 @@
 #'   `embedding` and one data frame per label, see [TransferLabels()].
 #' @examples
 #' pbmc <- SeuratObject::pbmc_small
-#' reference <- RunConcord(pbmc[, 1:60], group.by = "groups", n_epochs = 3, latent_dim = 10, verbose = FALSE)
+#' reference <- RunConcord(
+#'     pbmc[, 1:60], group.by = "groups", n_epochs = 3, latent_dim = 10, verbose = FALSE
+#' )
 #' query <- MapToReference(pbmc[, 61:80], reference, label.by = "letter.idents", verbose = FALSE)
 #' table(query$predicted.letter.idents)
 #' @family transfer

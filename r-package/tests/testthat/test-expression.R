@@ -54,8 +54,8 @@ test_that("attribution of hidden layers, of some cells, and of any object", {
     object <- run(pbmc(), "groups", encoder_dims = c(20, 10))
     features <- SeuratObject::VariableFeatures(pbmc())
     expect_identical(dimnames(GeneAttribution(object)), list(features, paste0("CONCORD_", 1:6)))
-    expect_identical(dimnames(GeneAttribution(object, layer = 0)), list(features, paste0("neuron_", 1:20)))
-    expect_identical(dim(GeneAttribution(object, layer = 1)), c(20L, 10L))
+    expect_identical(dimnames(GeneAttribution(object, encoder.layer = 0)), list(features, paste0("neuron_", 1:20)))
+    expect_identical(dim(GeneAttribution(object, encoder.layer = 1)), c(20L, 10L))
     some <- colnames(object)[1:20]
     expect_equal(GeneAttribution(object, cells = some), GeneAttribution(counts_of()[, some], model = GetModel(object)))
     expect_equal(GeneAttribution(sce_of(), model = object), GeneAttribution(object))
@@ -63,7 +63,7 @@ test_that("attribution of hidden layers, of some cells, and of any object", {
     halves <- lapply(list(1:40, 41:80), function(i) GeneAttribution(object, cells = colnames(object)[i]))
     expect_equal((halves[[1]] + halves[[2]]) / 2, GeneAttribution(object), tolerance = 1e-5)
     expect_snapshot({
-        refusal(GeneAttribution(object, layer = 3))
+        refusal(GeneAttribution(object, encoder.layer = 3))
         refusal(GeneAttribution(object, cells = "none%d"))
         refusal(GeneAttribution(counts_of()))
         refusal(GeneAttribution(counts_of(), model = "concord"))

@@ -35,7 +35,7 @@ test_that("a model says what it is", {
 })
 
 test_that("the model of the last reduction is taken, or of the one named", {
-    object <- run(run(pbmc(), "groups"), "groups", seed.use = 1, reduction.name = "second")
+    object <- run(run(pbmc(), "groups"), "groups", seed.use = 1, reduction.name = "second", reduction.key = "SECOND_")
     expect_identical(GetModel(object), GetModel(object[["second"]]))
     expect_false(identical(GetModel(object, "concord"), GetModel(object)))
     expect_snapshot({

@@ -24,7 +24,7 @@ test_that("all classes hold the same values", {
     parts <- of("list")
     expect_s4_class(parts$measured, "dgCMatrix")
     object <- of("Seurat")
-    expect_equal(unname(layer_data(object[["RNA"]], "data")), unname(parts$measured), ignore_attr = TRUE)
+    expect_equal(unname(as.matrix(layer_data(object[["RNA"]], "data"))), unname(as.matrix(parts$measured)))
     expect_identical(rownames(object[["RNA"]])[[1]], gsub("_", "-", rownames(parts$measured)[[1]]))
     skip_if_not_installed("SingleCellExperiment")
     sce <- of("SingleCellExperiment")
