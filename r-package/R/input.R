@@ -43,13 +43,13 @@ cells_input <- function(matrices, columns = list(), origin = "`object`", choose 
     if (any(vapply(features, is.null, NA)) || is.null(cells) || any(vapply(matrices, function(m) is.null(colnames(m)), NA))) {
         abort_tutti("data", sprintf("%s has no names of features (rows) or cells (columns); set them by `dimnames()`.", origin), call)
     }
-    if (anyDuplicated(cells)) {
-        message <- "cell name `%s` occurs twice in %s; make cell names unique, e.g. `RenameCells(object, new.names = make.unique(colnames(object)))`."
-        abort_tutti("data", sprintf(message, cells[anyDuplicated(cells)], origin), call)
-    }
     shared <- Reduce(intersect, features)
     if (length(shared) == 0 && length(matrices) > 1) {
         abort_tutti("data", sprintf("the layers of %s have no feature in common.", origin), call)
+    }
+    if (anyDuplicated(cells)) {
+        message <- "cell name `%s` occurs twice in %s; make cell names unique, e.g. `RenameCells(object, new.names = make.unique(colnames(object)))`."
+        abort_tutti("data", sprintf(message, cells[anyDuplicated(cells)], origin), call)
     }
     matrices <- lapply(matrices, function(m) if (identical(rownames(m), shared)) m else m[shared, , drop = FALSE])
     list(matrices = matrices, cells = cells, genes = shared, columns = columns, origin = origin, choose = choose)

@@ -96,9 +96,6 @@ stored <- function(object, reduction, what, call) {
 #' @export
 SaveTutti <- function(model, file) {
     raw <- model_raw(GetModel(model))
-    if (!dir.exists(dirname(check_string(file)))) {
-        abort_tutti("file", sprintf("there is no folder %s.", dirname(file)))
-    }
     # Beside the target first: a killed session leaves the old file or the new one.
     part <- paste0(check_string(file), ".part")
     written <- tryCatch({

@@ -28,11 +28,7 @@ run_system <- function(system, input, settings, features, n.features, preset, gr
     if (!is.null(features) && !is.null(n.features)) {
         abort_tutti("argument", "give `features` or `n.features`, not both.", call)
     }
-    if (length(features) > 0 && !any(features %in% input$genes)) {
-        message <- "%s has none of `features` (first: %s; its own are like %s); check that both use the same kind of gene name."
-        abort_tutti("argument", sprintf(message, input$origin, features[[1]], input$genes[[1]]), call)
-    }
-    check_batch(input$columns$batch, call)
+    check_batch(input$columns$group.by, call)
     options <- list(
         preset = check_string(preset, "preset", call = call),
         settings = settings,
