@@ -25,6 +25,9 @@ CorrectExpression <- function(object, batch = NULL, reduction = NULL, new.assay 
     model <- stored(object, reduction, "model", rlang::current_env())
     info <- call_rust(rust_model_info, model_raw(model))
     embedding <- if (inherits(object, "tutti_embedding")) object$embedding else reference_cells(object, reduction, NULL, NULL, rlang::current_env())$embedding
+    if (!info$settings$use_decoder) {
+        abort_tutti("argument", "the model has no decoder; train it with `use_decoder = TRUE`.")
+    }
     batch <- if (is.null(batch)) info$batches[[1]] else check_string(batch)
     values <- call_rust(rust_model_decode, model_raw(model), embedding, list(batch = batch, threads = tutti_threads(threads)))
     dimnames(values) <- list(info$features, rownames(embedding))
