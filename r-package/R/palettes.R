@@ -56,7 +56,8 @@ ink_on <- function(colors) {
 #' @return A scale to add to a ggplot. What has no value is light grey.
 #' @examplesIf requireNamespace("ggplot2", quietly = TRUE)
 #' library(ggplot2)
-#' ggplot(mtcars, aes(wt, mpg, color = factor(cyl))) + geom_point() + scale_color_tutti(name = "cylinders") + theme_tutti()
+#' ggplot(mtcars, aes(wt, mpg, color = factor(cyl))) +
+#'     geom_point() + scale_color_tutti(name = "cylinders") + theme_tutti()
 #' @family figures
 #' @export
 scale_color_tutti <- function(palette = "categorical", ...) {
