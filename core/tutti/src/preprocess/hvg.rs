@@ -83,7 +83,8 @@ pub fn highly_variable_genes(
     }
     if used.is_empty() {
         let problem = format!("every batch has fewer than {} cells, too few to rank genes in", config.min_batch_size);
-        return Err(Error::data(problem, "choose genes over all cells together, or lower `min_batch_size`"));
+        let fix = "take all genes or a list of your own; in the library also a smaller `min_batch_size`";
+        return Err(Error::data(problem, fix));
     }
     let scores: Vec<Vec<f64>> = match config.flavor {
         HvgFlavor::SeuratV3 => standardised_variances(source, &moments, &used, &code, config.span)?,
