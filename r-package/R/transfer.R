@@ -74,8 +74,9 @@ MapToReference.SingleCellExperiment <- function(query, reference, label.by = NUL
         SingleCellExperiment::reducedDim(query, paste0("REF_", toupper(projection))) <- mapped$projection[colnames(query), , drop = FALSE]
     }
     for (label in names(mapped$labels)) {
-        for (part in names(prediction_columns(mapped$labels[[label]], label))) {
-            SummarizedExperiment::colData(query)[[part]] <- prediction_columns(mapped$labels[[label]], label)[[part]]
+        columns <- prediction_columns(mapped$labels[[label]], label)
+        for (name in names(columns)) {
+            SummarizedExperiment::colData(query)[[name]] <- columns[[name]]
         }
     }
     query
