@@ -1,0 +1,98 @@
+//! Registers the kernel with Jupyter and builds what it needs.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use jupyter_protocol::JupyterKernelspec;
+
+use crate::error::{Error, Result};
+use crate::library::{LIBRARY, Library, remove};
+
+/// Name of the kernel in `jupyter kernelspec list`, and of the folder of the prelude.
+pub const NAME: &str = "tutti";
+
+/// Arguments of `tutti-jupyter install`.
+#[derive(Debug, clap::Args)]
+pub struct Install {
+    /// Folder for the kernel instead of the user's own, e.g. that of a virtual environment: PREFIX/share/jupyter
+    #[arg(long, value_name = "FOLDER")]
+    pub prefix: Option<PathBuf>,
+    /// Folder of Tutti's source [default: where this program was built]
+    #[arg(long, value_name = "FOLDER")]
+    pub source: Option<PathBuf>,
+    /// Profile of cargo; `dev` shares what the tests compile
+    #[arg(long, value_name = "NAME", default_value = "release")]
+    pub profile: String,
+}
+
+impl Install {
+    /// Runs the subcommand.
+    pub fn run(&self) -> Result<()> {
+        let workspace = match &self.source {
+            Some(folder) => folder.clone(),
+            None => PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(".."),
+        };
+        if !workspace.join("jupyter/prelude/Cargo.toml").exists() {
+            let problem =
+                format!("{} has no jupyter/prelude; give the folder of Tutti's source with --source", workspace.display());
+            return Err(Error::Build(problem));
+        }
+        let folder = library_folder()?;
+        eprintln!("Building the prelude (some minutes the first time) ...");
+        let library = Library::build(&workspace, &self.profile, &folder)?;
+        let program = std::env::current_exe().map_err(|source| Error::File { path: "tutti-jupyter".into(), source })?;
+        let spec = kernel_folder(self.prefix.as_deref())?;
+        write_kernel(&spec, &program, &folder)?;
+        println!("prelude: {} ({})", folder.display(), library.rustc);
+        println!("kernel:  {}", spec.display());
+        println!("Open a notebook with `jupyter lab` and choose the kernel «Rust (Tutti)».");
+        Ok(())
+    }
+}
+
+/// Runs `tutti-jupyter uninstall`.
+pub fn uninstall() -> Result<()> {
+    for folder in [kernel_folder(None)?, library_folder()?] {
+        let was_there = folder.exists();
+        remove(&folder)?;
+        println!("{}: {}", folder.display(), if was_there { "removed" } else { "was not there" });
+    }
+    Ok(())
+}
+
+/// Where the prelude lies; `TUTTI_JUPYTER_LIBRARY` names another place.
+pub fn library_folder() -> Result<PathBuf> {
+    if let Some(folder) = std::env::var_os(LIBRARY) {
+        return Ok(folder.into());
+    }
+    let data = dirs::data_dir().ok_or_else(|| Error::Build(format!("there is no folder for a user's data; set {LIBRARY}")))?;
+    Ok(data.join("tutti-jupyter"))
+}
+
+/// Where Jupyter looks for this kernel.
+pub fn kernel_folder(prefix: Option<&Path>) -> Result<PathBuf> {
+    let data = match prefix {
+        Some(prefix) => prefix.join("share/jupyter"),
+        None => jupyter_zmq_client::dirs::user_data_dir()?,
+    };
+    Ok(data.join("kernels").join(NAME))
+}
+
+fn write_kernel(folder: &Path, program: &Path, library: &Path) -> Result<()> {
+    let text = |path: &Path| path.display().to_string();
+    // Cargo, which evcxr calls, takes its compiler from the environment.
+    let env = HashMap::from([("RUSTC_WRAPPER".to_owned(), text(program)), (LIBRARY.to_owned(), text(library))]);
+    let spec = JupyterKernelspec {
+        argv: vec![text(program), "run".to_owned(), "{connection_file}".to_owned()],
+        display_name: "Rust (Tutti)".to_owned(),
+        language: "rust".to_owned(),
+        metadata: Some(HashMap::new()),
+        interrupt_mode: Some("message".to_owned()),
+        env: Some(env),
+    };
+    let path = folder.join("kernel.json");
+    let failed = |source| Error::File { path: path.clone(), source };
+    std::fs::create_dir_all(folder).map_err(failed)?;
+    let spec = serde_json::to_string_pretty(&spec).map_err(|e| Error::Build(e.to_string()))?;
+    std::fs::write(&path, spec).map_err(failed)
+}

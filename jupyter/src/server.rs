@@ -1,0 +1,495 @@
+//! The kernel as Jupyter sees it: requests in, replies and outputs out. One task owns all that is sent, so that messages of a cell keep
+//! their order; cells run on a thread of their own.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jupyter_protocol::messaging::{
+    CodeMirrorMode, CommInfoReply, CompleteReply, ErrorOutput, ExecuteInput, ExecuteReply, ExecuteRequest, ExecuteResult,
+    HistoryReply, InputRequest, InspectReply, InterruptReply, IsCompleteReply, JupyterMessage, JupyterMessageContent,
+    KernelInfoReply, LanguageInfo, ReplyError, ReplyStatus, ShutdownReply, Status,
+};
+use jupyter_protocol::{ConnectionInfo, ExecutionCount};
+use jupyter_zmq_client::{
+    KernelIoPubConnection, RouterRecvConnection, RouterSendConnection, create_kernel_control_connection,
+    create_kernel_heartbeat_connection, create_kernel_iopub_connection, create_kernel_shell_connection,
+    create_kernel_stdin_connection,
+};
+use serde_json::json;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::cell::{Cell, Shown};
+use crate::error::Result;
+use crate::event::Event;
+use crate::library::Library;
+use crate::place::{self, IsComplete};
+use crate::session::{Outcome, Runner, Session};
+
+/// How long a cell may take to stop before the user is told how to end it.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// How long the last words of a process that ended are waited for.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// Serves one notebook until it is shut down.
+///
+/// # Errors
+/// [`crate::error::Error::Jupyter`] for sockets that cannot be opened or break.
+pub async fn serve(connection: &ConnectionInfo, library: Library) -> Result<()> {
+    let name = format!("tutti-{}", std::process::id());
+    let (shell, requests) = create_kernel_shell_connection(connection, &name).await?.split();
+    let (control, controls) = create_kernel_control_connection(connection, &name).await?.split();
+    let (stdin, answers) = create_kernel_stdin_connection(connection, &name).await?.split();
+    let iopub = create_kernel_iopub_connection(connection, &name).await?;
+    let mut heartbeat = create_kernel_heartbeat_connection(connection).await?;
+    tokio::spawn(async move { while heartbeat.single_heartbeat().await.is_ok() {} });
+
+    let (to_kernel, inbox) = mpsc::unbounded_channel();
+    forward(requests, to_kernel.clone(), Message::Shell);
+    forward(controls, to_kernel.clone(), Message::Control);
+    forward(answers, to_kernel.clone(), Message::Answer);
+    let (events, mut from_cells) = mpsc::unbounded_channel();
+    let passed = to_kernel.clone();
+    tokio::spawn(async move {
+        while let Some(event) = from_cells.recv().await {
+            if passed.send(Message::Event(event)).is_err() {
+                break;
+            }
+        }
+    });
+    let started = to_kernel.clone();
+    std::thread::spawn(move || started.send(Message::Started(Box::new(Session::start(&library, events)))));
+    let kernel = Kernel {
+        shell,
+        control,
+        stdin,
+        iopub,
+        inbox,
+        to_kernel,
+        session: Start::Pending,
+        runner: Runner::default(),
+        waiting: VecDeque::new(),
+        cell: None,
+        asking: None,
+        count: 0,
+    };
+    kernel.run().await
+}
+
+/// What the kernel's task is told.
+enum Message {
+    Shell(JupyterMessage),
+    Control(JupyterMessage),
+    /// A line that the user typed for a cell.
+    Answer(JupyterMessage),
+    Event(Event),
+    Started(Box<Result<Session>>),
+    Ran(Outcome),
+    /// A cell wants a line from the user.
+    Ask {
+        prompt: String,
+        secret: bool,
+        answer: oneshot::Sender<String>,
+    },
+    /// The cell with this number was interrupted a while ago.
+    StillRunning(usize),
+    /// The cell with this number has no more to say.
+    Silent(usize),
+    /// A reply that was made on another thread.
+    Reply(Box<JupyterMessage>, JupyterMessage),
+}
+
+fn forward(mut from: RouterRecvConnection, to: mpsc::UnboundedSender<Message>, wrap: fn(JupyterMessage) -> Message) {
+    tokio::spawn(async move {
+        loop {
+            match from.read().await {
+                Ok(message) => {
+                    if to.send(wrap(message)).is_err() {
+                        return;
+                    }
+                }
+                // A message that cannot be read, e.g. with a wrong signature, must not end the kernel.
+                Err(jupyter_zmq_client::RuntimeError::ZmqError(e)) => {
+                    eprintln!("connection to Jupyter: {e}");
+                    return;
+                }
+                Err(e) => eprintln!("a message of Jupyter's was left out: {e}"),
+            }
+        }
+    });
+}
+
+/// evcxr starts while Jupyter already talks to the kernel.
+enum Start {
+    Pending,
+    Ready(Arc<Mutex<Session>>),
+    Failed(String),
+}
+
+struct Kernel {
+    shell: RouterSendConnection,
+    control: RouterSendConnection,
+    stdin: RouterSendConnection,
+    iopub: KernelIoPubConnection,
+    inbox: mpsc::UnboundedReceiver<Message>,
+    to_kernel: mpsc::UnboundedSender<Message>,
+    session: Start,
+    runner: Runner,
+    /// Requests that came while a cell runs.
+    waiting: VecDeque<JupyterMessage>,
+    cell: Option<Cell>,
+    asking: Option<oneshot::Sender<String>>,
+    count: usize,
+}
+
+impl Kernel {
+    async fn run(mut self) -> Result<()> {
+        self.iopub.send(Status::starting().into()).await?;
+        while let Some(message) = self.inbox.recv().await {
+            match message {
+                Message::Shell(request) => {
+                    self.waiting.push_back(request);
+                    self.serve_waiting().await?;
+                }
+                Message::Control(request) => {
+                    if self.control(request).await? {
+                        return Ok(());
+                    }
+                }
+                Message::Answer(message) => {
+                    if let (JupyterMessageContent::InputReply(reply), Some(asking)) = (message.content, self.asking.take()) {
+                        let _ = asking.send(reply.value);
+                    }
+                }
+                Message::Event(event) => self.event(event).await?,
+                Message::Started(session) => {
+                    self.session = match *session {
+                        Ok(session) => {
+                            self.runner = session.runner();
+                            Start::Ready(Arc::new(Mutex::new(session)))
+                        }
+                        Err(e) => Start::Failed(e.to_string()),
+                    };
+                    self.serve_waiting().await?;
+                }
+                Message::Ran(outcome) => self.ran(outcome).await?,
+                Message::Ask { prompt, secret, answer } => self.ask(prompt, secret, answer).await?,
+                Message::StillRunning(count) => self.still_running(count).await?,
+                Message::Silent(count) => {
+                    if self.cell.as_ref().is_some_and(|cell| cell.count == count && cell.outcome.is_some()) {
+                        self.finish_cell().await?;
+                    }
+                }
+                Message::Reply(reply, request) => {
+                    self.shell.send(*reply).await?;
+                    self.idle(&request).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Serves requests in order until one starts a cell or must wait for evcxr.
+    async fn serve_waiting(&mut self) -> Result<()> {
+        while self.cell.is_none() {
+            let is_cell = |m: &JupyterMessage| matches!(m.content, JupyterMessageContent::ExecuteRequest(_));
+            match self.waiting.front() {
+                None => return Ok(()),
+                Some(request) if is_cell(request) && matches!(self.session, Start::Pending) => return Ok(()),
+                Some(_) => {}
+            }
+            if let Some(request) = self.waiting.pop_front() {
+                self.request(request).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn request(&mut self, request: JupyterMessage) -> Result<()> {
+        self.iopub.send(Status::busy().as_child_of(&request)).await?;
+        let reply: JupyterMessageContent = match &request.content {
+            JupyterMessageContent::ExecuteRequest(asked) => {
+                let asked = asked.clone();
+                return self.start_cell(request, asked).await;
+            }
+            JupyterMessageContent::CompleteRequest(asked) => {
+                let (code, position) = (asked.code.clone(), asked.cursor_pos);
+                return self.with_session(request, move |session| complete(session, &code, position).into()).await;
+            }
+            JupyterMessageContent::InspectRequest(asked) => {
+                let (code, position) = (asked.code.clone(), asked.cursor_pos);
+                return self.with_session(request, move |session| inspect(session, &code, position).into()).await;
+            }
+            JupyterMessageContent::KernelInfoRequest(_) => JupyterMessageContent::KernelInfoReply(Box::new(kernel_info())),
+            JupyterMessageContent::IsCompleteRequest(asked) => place::is_complete(&asked.code).into(),
+            JupyterMessageContent::CommInfoRequest(_) => CommInfoReply::default().into(),
+            JupyterMessageContent::HistoryRequest(_) => HistoryReply::default().into(),
+            _ => return self.idle(&request).await,
+        };
+        self.shell.send(JupyterMessage::new(reply, Some(&request))).await?;
+        self.idle(&request).await
+    }
+
+    async fn idle(&mut self, request: &JupyterMessage) -> Result<()> {
+        Ok(self.iopub.send(Status::idle().as_child_of(request)).await?)
+    }
+
+    /// Answers from evcxr, on another thread; from nothing while evcxr is not there.
+    async fn with_session<F>(&mut self, request: JupyterMessage, answer: F) -> Result<()>
+    where
+        F: FnOnce(Option<&mut Session>) -> JupyterMessageContent + Send + 'static,
+    {
+        let session = match &self.session {
+            Start::Ready(session) => Some(session.clone()),
+            _ => None,
+        };
+        let to_kernel = self.to_kernel.clone();
+        tokio::task::spawn_blocking(move || {
+            let mut guard = session.as_ref().and_then(|s| s.try_lock().ok());
+            let reply = JupyterMessage::new(answer(guard.as_deref_mut()), Some(&request));
+            let _ = to_kernel.send(Message::Reply(Box::new(reply), request));
+        });
+        Ok(())
+    }
+
+    async fn start_cell(&mut self, request: JupyterMessage, asked: ExecuteRequest) -> Result<()> {
+        if !asked.silent {
+            self.count += 1;
+            let input = ExecuteInput { code: asked.code.clone(), execution_count: ExecutionCount(self.count) };
+            self.iopub.send(input.as_child_of(&request)).await?;
+        }
+        self.cell = Some(Cell::new(request, &asked, self.count));
+        let session = match &self.session {
+            Start::Ready(session) => session.clone(),
+            Start::Failed(problem) => {
+                let problem = evcxr::Error::from(problem.clone());
+                return self.conclude(Outcome::Refused(problem)).await;
+            }
+            Start::Pending => return Ok(()),
+        };
+        let to_kernel = self.to_kernel.clone();
+        let may_ask = asked.allow_stdin;
+        std::thread::spawn(move || {
+            let input = |prompt: String, secret: bool| {
+                let (answer, answered) = oneshot::channel();
+                if may_ask && to_kernel.send(Message::Ask { prompt, secret, answer }).is_ok() {
+                    return answered.blocking_recv().unwrap_or_default();
+                }
+                String::new()
+            };
+            let outcome = session.lock().unwrap_or_else(PoisonError::into_inner).execute(&asked.code, &input);
+            let _ = to_kernel.send(Message::Ran(outcome));
+        });
+        Ok(())
+    }
+
+    /// The cell has run; it is over when all it printed is here.
+    async fn ran(&mut self, outcome: Outcome) -> Result<()> {
+        let Some(cell) = &mut self.cell else { return Ok(()) };
+        let (lost, count) = (matches!(outcome, Outcome::Lost), cell.count);
+        cell.outcome = Some(outcome);
+        if cell.flushed || (!lost && !self.runner.is_there()) {
+            return self.finish_cell().await;
+        }
+        // A process that is lost tells its end; if it cannot, nothing waits for it for ever.
+        let to_kernel = self.to_kernel.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(LAST_WORDS).await;
+            let _ = to_kernel.send(Message::Silent(count));
+        });
+        Ok(())
+    }
+
+    async fn event(&mut self, event: Event) -> Result<()> {
+        let Some(cell) = &mut self.cell else {
+            // A thread that a cell left behind may print later, or the process end.
+            return Ok(());
+        };
+        for shown in cell.event(event) {
+            self.show(shown).await?;
+        }
+        if self.cell.as_ref().is_some_and(|cell| cell.flushed && cell.outcome.is_some()) {
+            self.finish_cell().await?;
+        }
+        Ok(())
+    }
+
+    async fn show(&mut self, shown: Shown) -> Result<()> {
+        let Some(cell) = &self.cell else { return Ok(()) };
+        Ok(self.iopub.send(shown.message(&cell.request)).await?)
+    }
+
+    async fn finish_cell(&mut self) -> Result<()> {
+        let outcome = self.cell.as_mut().and_then(|cell| cell.outcome.take());
+        match outcome {
+            Some(outcome) => self.conclude(outcome).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn conclude(&mut self, outcome: Outcome) -> Result<()> {
+        let Some(mut cell) = self.cell.take() else { return Ok(()) };
+        for shown in cell.rest() {
+            self.iopub.send(shown.message(&cell.request)).await?;
+        }
+        let count = ExecutionCount(cell.count);
+        let problem = cell.problem(&outcome);
+        if let (Outcome::Ran(value), None) = (outcome, &problem)
+            && !value.is_empty()
+        {
+            let data: serde_json::Map<_, _> = value.into_iter().map(|(mime, text)| (mime, json!(text))).collect();
+            let data = serde_json::from_value(serde_json::Value::Object(data)).unwrap_or_default();
+            self.iopub.send(ExecuteResult::new(count, data).as_child_of(&cell.request)).await?;
+        }
+        let mut reply = ExecuteReply { execution_count: count, ..Default::default() };
+        if let Some(problem) = &problem {
+            self.iopub.send(problem.as_child_of(&cell.request)).await?;
+            reply.status = ReplyStatus::Error;
+            reply.error = Some(Box::new(reply_error(problem)));
+        }
+        let dropped = if problem.is_some() && cell.stop_on_error { self.drop_waiting() } else { Vec::new() };
+        self.shell.send(reply.as_child_of(&cell.request)).await?;
+        self.idle(&cell.request).await?;
+        for request in dropped {
+            self.iopub.send(Status::busy().as_child_of(&request)).await?;
+            let reply = ExecuteReply { status: ReplyStatus::Aborted, execution_count: count, ..Default::default() };
+            self.shell.send(reply.as_child_of(&request)).await?;
+            self.idle(&request).await?;
+        }
+        Box::pin(self.serve_waiting()).await
+    }
+
+    /// Cells that were sent before a cell failed; they are not run.
+    fn drop_waiting(&mut self) -> Vec<JupyterMessage> {
+        let mut others = Vec::new();
+        while let Ok(message) = self.inbox.try_recv() {
+            match message {
+                Message::Shell(request) => self.waiting.push_back(request),
+                other => others.push(other),
+            }
+        }
+        for message in others {
+            let _ = self.to_kernel.send(message);
+        }
+        let is_cell = |m: &JupyterMessage| matches!(m.content, JupyterMessageContent::ExecuteRequest(_));
+        let (dropped, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut self.waiting).into_iter().partition(is_cell);
+        self.waiting.extend(kept);
+        dropped
+    }
+
+    async fn ask(&mut self, prompt: String, secret: bool, answer: oneshot::Sender<String>) -> Result<()> {
+        let Some(cell) = &self.cell else { return Ok(()) };
+        self.asking = Some(answer);
+        Ok(self.stdin.send(InputRequest { prompt, password: secret }.as_child_of(&cell.request)).await?)
+    }
+
+    /// True after a shutdown.
+    async fn control(&mut self, request: JupyterMessage) -> Result<bool> {
+        self.iopub.send(Status::busy().as_child_of(&request)).await?;
+        let mut ends = false;
+        let reply: Option<JupyterMessageContent> = match &request.content {
+            JupyterMessageContent::InterruptRequest(_) => {
+                self.interrupt().await?;
+                Some(InterruptReply::new().into())
+            }
+            JupyterMessageContent::ShutdownRequest(asked) => {
+                ends = true;
+                Some(ShutdownReply { restart: asked.restart, ..Default::default() }.into())
+            }
+            JupyterMessageContent::KernelInfoRequest(_) => Some(JupyterMessageContent::KernelInfoReply(Box::new(kernel_info()))),
+            _ => None,
+        };
+        if ends {
+            self.runner.kill();
+        }
+        if let Some(reply) = reply {
+            self.control.send(JupyterMessage::new(reply, Some(&request))).await?;
+        }
+        self.idle(&request).await?;
+        Ok(ends)
+    }
+
+    /// The first time the cell is asked to stop, as long calls of the prelude do; the second time its process is ended.
+    async fn interrupt(&mut self) -> Result<()> {
+        let Some(cell) = &mut self.cell else { return Ok(()) };
+        let count = cell.count;
+        if cell.interrupts > 0 {
+            self.runner.kill();
+        } else if !crate::compiling::stop() {
+            self.runner.interrupt();
+            let to_kernel = self.to_kernel.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(PATIENCE).await;
+                let _ = to_kernel.send(Message::StillRunning(count));
+            });
+        }
+        cell.interrupts += 1;
+        Ok(())
+    }
+
+    async fn still_running(&mut self, count: usize) -> Result<()> {
+        if !self.cell.as_ref().is_some_and(|cell| cell.count == count && cell.interrupts == 1) {
+            return Ok(());
+        }
+        let text =
+            "This call does not stop by itself. Interrupt once more to end it; all variables of the notebook will be lost.\n";
+        self.show(Shown::stderr(text)).await
+    }
+}
+
+fn reply_error(problem: &ErrorOutput) -> ReplyError {
+    ReplyError { ename: problem.ename.clone(), evalue: problem.evalue.clone(), traceback: problem.traceback.clone() }
+}
+
+fn kernel_info() -> KernelInfoReply {
+    KernelInfoReply {
+        status: ReplyStatus::Ok,
+        protocol_version: "5.3".into(),
+        implementation: "tutti-jupyter".into(),
+        implementation_version: env!("CARGO_PKG_VERSION").into(),
+        language_info: LanguageInfo {
+            name: "rust".into(),
+            version: String::new(),
+            mimetype: Some("text/x-rust".into()),
+            file_extension: Some(".rs".into()),
+            pygments_lexer: Some("rust".into()),
+            codemirror_mode: Some(CodeMirrorMode::Simple("rust".into())),
+            nbconvert_exporter: None,
+        },
+        banner: format!(
+            "Tutti {}: Rust notebooks for single-cell data. `use tutti_notebook::*;` is done.",
+            env!("CARGO_PKG_VERSION")
+        ),
+        help_links: Vec::new(),
+        debugger: false,
+        error: None,
+    }
+}
+
+fn complete(session: Option<&mut Session>, code: &str, position: usize) -> CompleteReply {
+    let at = place::byte_of(code, position);
+    let found = session.and_then(|s| s.complete(code, at));
+    let (matches, start, end) = found.unwrap_or((Vec::new(), at, at));
+    let (cursor_start, cursor_end) = (place::character_of(code, start), place::character_of(code, end));
+    CompleteReply { matches, cursor_start, cursor_end, ..Default::default() }
+}
+
+fn inspect(session: Option<&mut Session>, code: &str, position: usize) -> InspectReply {
+    let at = place::end_of_word(code, place::byte_of(code, position));
+    match session.and_then(|s| s.inspect(code, at)) {
+        Some((text, html)) => {
+            let data = serde_json::from_value(json!({"text/plain": text, "text/html": html})).unwrap_or_default();
+            InspectReply { found: true, data, ..Default::default() }
+        }
+        None => InspectReply::default(),
+    }
+}
+
+impl From<IsComplete> for JupyterMessageContent {
+    fn from(answer: IsComplete) -> Self {
+        match answer {
+            IsComplete::Yes => IsCompleteReply::complete().into(),
+            IsComplete::No { indent } => IsCompleteReply::incomplete(indent).into(),
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! The cells of one notebook: evcxr compiles them, another process runs them, events come back while they run.
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::process::Command;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use evcxr::{CommandContext, EvalCallbacks, EvalContext};
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::error::{Error, Result};
+use crate::event::Event;
+use crate::library::{CRATE, LIBRARY, Library};
+use crate::relay::SOCKET;
+
+/// evcxr and the process that runs the cells.
+pub struct Session {
+    context: CommandContext,
+    runner: Runner,
+    _socket: tempfile::TempDir,
+}
+
+/// How a cell came out, beside what it printed and showed.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The cell ran, maybe to a panic or a `?`, which events tell; its last value by MIME type.
+    Ran(Vec<(String, String)>),
+    /// The cell, or a command in it, was refused.
+    Refused(evcxr::Error),
+    /// The process that runs the cells ended, and all variables with it.
+    Lost,
+}
+
+impl Session {
+    /// Starts evcxr with the prelude in use. Events of all cells go to `events`.
+    ///
+    /// # Errors
+    /// [`Error::Evcxr`] where evcxr or the compiler do not work.
+    pub fn start(library: &Library, events: UnboundedSender<Event>) -> Result<Self> {
+        library.check()?;
+        let failed = |e: String| Error::Evcxr(e);
+        let folder = tempfile::Builder::new().prefix("tutti-jupyter").tempdir().map_err(|e| failed(e.to_string()))?;
+        let socket = folder.path().join("events");
+        let listener = UnixListener::bind(&socket).map_err(|e| failed(e.to_string()))?;
+        let runner = Runner::default();
+        runner.clone().listen(listener, events);
+
+        let mut process = Command::new(std::env::current_exe().map_err(|e| failed(e.to_string()))?);
+        process.env(SOCKET, &socket).env("TUTTI_JUPYTER", "1").env_remove("RUSTC_WRAPPER");
+        let (context, outputs) = EvalContext::with_subprocess_command(process).map_err(|e| failed(e.to_string()))?;
+        // All output comes by the socket; evcxr waits until someone takes what it passes on.
+        for lines in [outputs.stdout, outputs.stderr] {
+            std::thread::spawn(move || while lines.recv().is_ok() {});
+        }
+        let mut session = Self { context: CommandContext::with_eval_context(context), runner, _socket: folder };
+        let source = library.source();
+        let prelude = format!(":dep tutti-notebook = {{ path = {:?} }}\nuse {CRATE}::*;", source.display().to_string());
+        session.context.execute(&prelude).map_err(|e| failed(crate::message::text_of(&e)))?;
+        Ok(session)
+    }
+
+    /// Runs a cell. `input` asks the user for a line: prompt, and whether it is a secret.
+    pub fn execute(&mut self, code: &str, input: &dyn Fn(String, bool) -> String) -> Outcome {
+        let mut callbacks = EvalCallbacks { input_reader: &|request| input(request.prompt, request.is_password) };
+        let outcome = self.context.execute_with_callbacks(code, &mut callbacks);
+        match outcome {
+            Ok(outputs) => {
+                self.runner.flush();
+                let value = outputs.content_by_mime_type.into_iter();
+                // A loop or a call for its effect has no value to show.
+                Outcome::Ran(value.filter(|(mime, content)| mime != "text/plain" || content != "()").collect())
+            }
+            Err(evcxr::Error::SubprocessTerminated(_)) => Outcome::Lost,
+            Err(e) => {
+                self.runner.flush();
+                Outcome::Refused(e)
+            }
+        }
+    }
+
+    /// What may stand at a place of the code, in bytes; where it begins and ends.
+    pub fn complete(&mut self, code: &str, position: usize) -> Option<(Vec<String>, usize, usize)> {
+        let found = self.context.completions(code, position).ok()?;
+        Some((found.completions.into_iter().map(|c| c.code).collect(), found.start_offset, found.end_offset))
+    }
+
+    /// What is known of the name at a place of the code, as text and HTML.
+    pub fn inspect(&mut self, code: &str, position: usize) -> Option<(String, String)> {
+        self.context.hover_at(code, position).ok().filter(|(text, _)| text != "No documentation found")
+    }
+
+    /// A handle to stop the running cell.
+    pub fn runner(&self) -> Runner {
+        self.runner.clone()
+    }
+}
+
+/// The process that runs the cells; clones stand for the same.
+#[derive(Debug, Clone, Default)]
+pub struct Runner(Arc<Mutex<Process>>);
+
+#[derive(Debug, Default)]
+struct Process {
+    pid: Option<i32>,
+    kernel_side: Option<UnixStream>,
+}
+
+impl Runner {
+    /// Takes a connection after the other, since evcxr starts a process anew where one is lost.
+    fn listen(self, listener: UnixListener, events: UnboundedSender<Event>) {
+        std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(std::result::Result::ok) {
+                let Ok(writer) = stream.try_clone() else { continue };
+                self.lock().kernel_side = Some(writer);
+                let lines = BufReader::new(stream).lines().map_while(std::result::Result::ok);
+                for event in lines.filter_map(|line| serde_json::from_str(&line).ok()) {
+                    if let Event::Connected { pid } = event {
+                        self.lock().pid = Some(pid);
+                    }
+                    if events.send(event).is_err() {
+                        return;
+                    }
+                }
+                *self.lock() = Process::default();
+            }
+        });
+    }
+
+    /// Asks for a sign that all that was printed has been sent; it comes as [`Event::Pong`].
+    fn flush(&self) {
+        if let Some(writer) = &mut self.lock().kernel_side {
+            let _ = writer.write_all(b"\n");
+        }
+    }
+
+    /// Whether a process is there.
+    pub fn is_there(&self) -> bool {
+        self.lock().pid.is_some()
+    }
+
+    /// Asks the running cell to stop, as Ctrl-C does.
+    pub fn interrupt(&self) {
+        self.signal(Signal::INT);
+    }
+
+    /// Ends the process and with it all variables.
+    pub fn kill(&self) {
+        self.signal(Signal::KILL);
+    }
+
+    fn signal(&self, signal: Signal) {
+        if let Some(pid) = self.lock().pid.and_then(Pid::from_raw) {
+            let _ = kill_process(pid, signal);
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Process> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a process that runs cells does before evcxr takes it over: loads the prelude, so that the first cell that uses it does not wait,
+/// and lets it set what happens at a panic and at Ctrl-C.
+pub fn prepare_runner() {
+    let Some(folder) = std::env::var_os(LIBRARY) else { return };
+    let Ok(library) = Library::load(folder.as_ref()) else { return };
+    // SAFETY: the library is the prelude that this program built; loading it runs no code but Rust's own.
+    match unsafe { libloading::Library::new(library.path()) } {
+        Ok(loaded) => {
+            // SAFETY: the prelude declares this function without arguments and result.
+            if let Ok(init) = unsafe { loaded.get::<extern "C" fn()>(b"tutti_notebook_init\0") } {
+                init();
+            }
+            // It stays until the process ends.
+            std::mem::forget(loaded);
+        }
+        Err(e) => eprintln!("the prelude could not be loaded: {e}"),
+    }
+}
