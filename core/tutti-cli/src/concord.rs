@@ -7,7 +7,6 @@ use candle_core::Device;
 use ndarray::Array2;
 use tutti::data::Cells;
 use tutti::observe::{CancelToken, Observer};
-use tutti::sampler::Composition;
 use tutti::systems::concord::{Concord, ConcordColumns, ConcordConfig};
 use tutti::threads::Threads;
 use tutti::train::{History, State, Trainer};
@@ -70,7 +69,7 @@ pub fn run(arguments: &Arguments, started: Instant) -> Result<()> {
     let columns = columns(arguments, &config, &data)?;
     let threads = Threads::new(arguments.run.threads)?;
     let n_threads = threads.n_threads();
-    let used = used_columns(&columns, &config);
+    let used = columns.used(&config);
     let (cells, prepared) = threads.run(|| prepare(&data, &used, columns.batch.as_deref(), arguments.hvg))?;
     let warnings = Concord::warnings(&cells, &columns, &config)?;
     warnings.iter().chain(&prepared.notes).for_each(|w| reporter.on_warning(w));
@@ -81,7 +80,7 @@ pub fn run(arguments: &Arguments, started: Instant) -> Result<()> {
         trainer.resume(path)?;
         reporter.say(&format!("going on after epoch {}", trainer.history().len()));
     }
-    let composition = composition(&mut trainer, &cells, &columns)?;
+    let composition = Concord::composition(&mut trainer, &cells, &columns)?;
     let outcome = train(&mut trainer, &mut reporter);
     reporter.finish();
 
@@ -148,18 +147,11 @@ fn finish(trainer: Trainer<'_, Concord>, cells: &Cells<'_>, threads: usize) -> R
 
 /// Predicted class and its probability as obs columns; none without a classifier.
 pub fn class_columns(model: &Concord, embedding: &Array2<f32>) -> Result<Vec<(String, ObsColumn)>> {
-    if model.classes().is_empty() {
-        return Ok(Vec::new());
-    }
-    let probabilities = model.classify(embedding.view())?;
-    let best = |row: ndarray::ArrayView1<'_, f32>| (0..row.len()).fold(0, |best, c| if row[c] > row[best] { c } else { best });
-    let codes: Vec<usize> = probabilities.rows().into_iter().map(best).collect();
-    let names: Vec<String> = codes.iter().map(|c| model.classes()[*c].clone()).collect();
-    let largest: Vec<f32> = codes.iter().enumerate().map(|(i, c)| probabilities[[i, *c]]).collect();
-    let mut columns = vec![("concord_class".to_owned(), ObsColumn::Category(names.into_iter().map(Some).collect()))];
-    columns.push(("concord_class_probability".to_owned(), ObsColumn::Float(largest)));
-    for (c, class) in model.classes().iter().enumerate() {
-        columns.push((format!("concord_probability_{class}"), ObsColumn::Float(probabilities.column(c).to_vec())));
+    let Some(found) = model.predict(embedding.view())? else { return Ok(Vec::new()) };
+    let mut columns = vec![("concord_class".to_owned(), ObsColumn::Levels(found.label.drop_unused()))];
+    columns.push(("concord_class_probability".to_owned(), ObsColumn::Float(found.probability)));
+    for (class, column) in model.classes().iter().zip(found.probabilities.columns()) {
+        columns.push((format!("concord_probability_{class}"), ObsColumn::Float(column.to_vec())));
     }
     Ok(columns)
 }
@@ -184,26 +176,6 @@ fn columns(arguments: &Arguments, config: &ConcordConfig, data: &AnnData) -> Res
         }
         (batch, _) => Ok(ConcordColumns { batch: batch.clone(), label: arguments.label.clone() }),
     }
-}
-
-fn used_columns<'a>(columns: &'a ConcordColumns, config: &'a ConcordConfig) -> Vec<&'a str> {
-    let named = columns.batch.iter().chain(&columns.label).chain(config.covariate_embedding_dims.keys());
-    let mut used: Vec<&str> = named.map(String::as_str).collect();
-    used.sort_unstable();
-    used.dedup();
-    used
-}
-
-fn composition(trainer: &mut Trainer<'_, Concord>, cells: &Cells<'_>, columns: &ConcordColumns) -> Result<Composition> {
-    let batches = trainer.mini_batches(trainer.history().len())?;
-    let (codes, levels) = match &columns.batch {
-        Some(name) => {
-            let column = cells.column(name)?.drop_unused();
-            (column.complete(name, cells.cell_names())?, column.levels().to_vec())
-        }
-        None => (vec![0; cells.n_cells()], vec!["all".to_owned()]),
-    };
-    Ok(Composition::of(&batches, &codes, &levels))
 }
 
 /// The embedding in the format that the output's name asks for.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use tutti::data::Cells;
 use tutti::preprocess::{Origin, PrepareConfig, Prepared};
-use tutti_io::{AnnData, Backed, Matrix, ReadOptions};
+use tutti_io::{AnnData, Backed, ReadOptions};
 
 use crate::Result;
 
@@ -40,17 +40,16 @@ impl InputArguments {
     }
 }
 
+/// How other values of a file are chosen, for messages.
+const CHOOSE: &str = "`--layer NAME` or `--raw`";
+
 /// Where the values of a file come from, for messages.
 pub fn origin(name: &str) -> Origin<'_> {
-    Origin { name, choose: "`--layer NAME` or `--raw`" }
+    Origin { name, choose: CHOOSE }
 }
 
 /// Normalises where the values are counts, and picks genes; `hvg` 0 keeps all genes.
 pub fn prepare(data: &AnnData, columns: &[&str], batch: Option<&str>, hvg: Option<usize>) -> Result<(Cells<'static>, Prepared)> {
-    // A file on disk stays there.
-    let config = PrepareConfig { batch, n_top_genes: hvg, features: None, on_demand: matches!(data.x(), Matrix::Disk(_)) };
-    let file = data.path().display().to_string();
-    let (cells, mut prepared) = tutti::preprocess::prepare(&data.cells(columns)?, &config, origin(&file))?;
-    prepared.notes.splice(..0, data.notes().iter().cloned());
-    Ok((cells, prepared))
+    let config = PrepareConfig { batch, n_top_genes: hvg, ..Default::default() };
+    Ok(data.prepare(&data.cells(columns)?, &config, CHOOSE)?)
 }

@@ -58,7 +58,8 @@ enum Command {
 
 fn main() -> std::process::ExitCode {
     let started = std::time::Instant::now();
-    set_library_defaults();
+    // SAFETY: this is the first thing that the program does; no other thread is there to read the environment.
+    unsafe { tutti_io::set_library_defaults() };
     let outcome = match Tutti::parse().command {
         Command::Concord(arguments) => concord::run(&arguments, started),
         Command::Predict(arguments) => predict::run(&arguments),
@@ -73,19 +74,6 @@ fn main() -> std::process::ExitCode {
         Err(error) => {
             eprintln!("error: {error}");
             std::process::ExitCode::from(error.exit_code())
-        }
-    }
-}
-
-/// Settings of libraries that can be made by the environment alone; what the user has set stays.
-///
-/// candle's own workers spin between operations and take the processors from ours: they are to sleep soon. HDF5 locks files that are
-/// only read, which fails on many network file systems and while another program looks at the file.
-fn set_library_defaults() {
-    for (name, value) in [("CANDLE_BARRIER_POOL_SPIN_LIMIT", "200"), ("HDF5_USE_FILE_LOCKING", "FALSE")] {
-        if std::env::var_os(name).is_none() {
-            // SAFETY: this is the first thing that the program does; no other thread is there to read the environment.
-            unsafe { std::env::set_var(name, value) };
         }
     }
 }

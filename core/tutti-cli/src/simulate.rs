@@ -5,9 +5,9 @@ use std::time::Instant;
 
 use clap::ValueEnum;
 use tutti::data::CellSource;
-use tutti::simulate::{Layer, PRESETS, Simulation, Spec, Truth};
+use tutti::simulate::{Layer, PRESETS, Simulation, Spec};
 use tutti::threads::Threads;
-use tutti_io::{Additions, ObsColumn, write_layers};
+use tutti_io::{Additions, write_layers};
 
 use crate::Result;
 use crate::error::CliError;
@@ -152,7 +152,8 @@ fn write(spec: &Spec, layers: &[Layer], output: &Path) -> Result<Vec<PathBuf>> {
     let simulation = Simulation::new(spec)?;
     let cells = simulation.cell_names();
     let uns = serde_json::json!({ "tutti_version": env!("CARGO_PKG_VERSION"), "simulation": toml(spec)? });
-    let additions = Additions { obs: obs(&simulation)?, uns, ..Default::default() };
+    let obs = simulation.truth()?.into_iter().map(|(name, truth)| (name.to_owned(), truth.into())).collect();
+    let additions = Additions { obs, uns, ..Default::default() };
     let sources: Vec<_> = layers.iter().map(|layer| (layer.name(), simulation.layer(*layer))).collect();
     let borrowed: Vec<(&str, &dyn CellSource)> = sources.iter().map(|(name, rows)| (*name, rows as &dyn CellSource)).collect();
     write_layers(output, &cells, simulation.gene_names(), &simulation, &borrowed, &additions)?;
@@ -163,14 +164,6 @@ fn write(spec: &Spec, layers: &[Layer], output: &Path) -> Result<Vec<PathBuf>> {
         files.push(beside);
     }
     Ok(files)
-}
-
-fn obs(simulation: &Simulation) -> Result<Vec<(String, ObsColumn)>> {
-    let column = |truth| match truth {
-        Truth::Category(column) => ObsColumn::Levels(column),
-        Truth::Number(values) => ObsColumn::Float(values),
-    };
-    Ok(simulation.truth()?.into_iter().map(|(name, truth)| (name.to_owned(), column(truth))).collect())
 }
 
 /// Refuses an output that cannot be written before anything is drawn.

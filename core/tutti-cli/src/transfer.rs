@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use serde_json::{Map, Value, json};
-use tutti::data::Categorical;
-use tutti::downstream::{LabelTransfer, NeighborWeights, Rejection, TransferConfig, transfer_labels};
+use tutti::downstream::{LabelTransfer, NeighborWeights, Rejection, TransferConfig, median, transfer_labels};
 use tutti::neighbors::Metric;
 use tutti::observe::Observer;
 use tutti::threads::Threads;
@@ -16,10 +15,6 @@ use crate::Result;
 use crate::concord::check_output;
 use crate::error::CliError;
 use crate::progress::Reporter;
-use crate::score::embeddings::embedding;
-
-/// Median novelty above which something is probably wrong: cells like those of the reference have 0.5.
-const SUSPICIOUS_NOVELTY: f32 = 0.9;
 
 /// How much a neighbour counts.
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -120,18 +115,11 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         reporter.on_warning(&format!("{n_unlabelled} of {n} reference cells have no `{label}` and take no part"));
     }
     check_names(arguments, &reference, &query)?;
-    let (x, of_query) = (embedding(&reference, &arguments.embedding)?, embedding(&query, &arguments.embedding)?);
+    let (x, of_query) = (reference.embedding(&arguments.embedding)?, query.embedding(&arguments.embedding)?);
     let threads = Threads::new(arguments.threads)?;
     let found = threads.run(|| transfer_labels(x.view(), &labels, of_query.view(), &arguments.config()))?;
     let unknown = arguments.unknown(&found)?;
-    let novelty = median(found.novelty.clone());
-    if novelty > SUSPICIOUS_NOVELTY {
-        reporter.on_warning(&format!(
-            "half of the query cells are farther from the reference than {:.0} % of its own cells from each other; check that one model \
-             embedded both, and that they are alike",
-            100.0 * novelty
-        ));
-    }
+    found.warning().iter().for_each(|warning| reporter.on_warning(warning));
     write(arguments, &query, columns(arguments, &found, unknown.as_deref()))?;
     if arguments.json {
         say!("{}", summary(arguments, &found, unknown.as_deref(), (labels.len(), n_unlabelled)));
@@ -226,8 +214,8 @@ fn summary(arguments: &Arguments, found: &LabelTransfer, unknown: Option<&[bool]
         "n_unlabelled": n_reference.1,
         "n_query": found.label.len(),
         "n_unknown": unknown.map(|u| u.iter().filter(|u| **u).count()),
-        "median_score": median(found.confidence.clone()),
-        "median_novelty": median(found.novelty.clone()),
+        "median_score": median(found.confidence.iter().copied()),
+        "median_novelty": median(found.novelty.iter().copied()),
         "predicted": counts,
     })
 }
@@ -235,32 +223,14 @@ fn summary(arguments: &Arguments, found: &LabelTransfer, unknown: Option<&[bool]
 /// Prints a line per class that was found.
 fn print(arguments: &Arguments, found: &LabelTransfer, unknown: Option<&[bool]>) {
     let title = format!("predicted_{}", arguments.label);
-    let counted = counted(&found.label);
-    let width = counted.iter().map(|(class, _)| class.chars().count()).chain([title.chars().count()]).max().unwrap_or(0);
+    let classes = found.by_class();
+    let width = classes.iter().map(|c| c.class.chars().count()).chain([title.chars().count()]).max().unwrap_or(0);
     say!("{title:<width$}  {:>8}  {:>12}  {:>14}", "cells", "median score", "median novelty");
-    for (class, members) in counted {
-        let of_class = |values: &[f32]| median(members.iter().map(|i| values[*i]).collect());
-        let (score, novelty) = (of_class(&found.confidence), of_class(&found.novelty));
-        say!("{class:<width$}  {:>8}  {score:>12.3}  {novelty:>14.3}", members.len());
+    for c in classes {
+        say!("{:<width$}  {:>8}  {:>12.3}  {:>14.3}", c.class, c.n_cells, c.median_confidence, c.median_novelty);
     }
     if let Some(unknown) = unknown {
         say!("unknown: {} of {} cells", unknown.iter().filter(|u| **u).count(), unknown.len());
     }
     say!("written to {}", arguments.output.display());
-}
-
-/// Classes that were found with their cells, most cells first.
-fn counted(labels: &Categorical) -> Vec<(&str, Vec<usize>)> {
-    let mut members: Vec<(&str, Vec<usize>)> = labels.levels().iter().map(|level| (level.as_str(), Vec::new())).collect();
-    let codes = labels.codes().iter().enumerate().filter_map(|(i, code)| code.map(|code| (i, code)));
-    codes.for_each(|(i, code)| members[code as usize].1.push(i));
-    members.retain(|(_, cells)| !cells.is_empty());
-    members.sort_by_key(|(_, cells)| std::cmp::Reverse(cells.len()));
-    members
-}
-
-/// The middle value, the upper of two.
-fn median(mut values: Vec<f32>) -> f32 {
-    values.sort_unstable_by(f32::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f32::NAN)
 }

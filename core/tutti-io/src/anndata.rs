@@ -60,7 +60,7 @@ impl Matrix {
         match self {
             Self::Memory(x) => Ok(x.clone()),
             Self::Disk(x) => Ok(x.clone()),
-            Self::None => Err(Error::format(Path::new("the file"), "has no matrix X", "choose a layer with `--layer`")),
+            Self::None => Err(Error::format(Path::new("the file"), "has no matrix X", "read one of its layers")),
         }
     }
 }
@@ -233,7 +233,7 @@ impl AnnData {
     /// As [`AnnData::categorical`], or a file without a matrix.
     pub fn cells(&self, columns: &[&str]) -> Result<Cells<'static>> {
         if !self.has_x() {
-            return Err(Error::format(&self.path, "the file has no matrix X", "choose a layer with `--layer`"));
+            return Err(Error::format(&self.path, "the file has no matrix X", "read one of its layers"));
         }
         let source = self.x.source()?;
         let mut cells = Cells::new(source, self.cell_names.clone(), self.gene_names.clone()).in_file(&self.path, "")?;

@@ -4,8 +4,11 @@
 //! is said in [`AnnData::notes`].
 
 mod anndata;
+mod assemble;
 mod backed;
 mod column;
+mod embedding;
+mod environment;
 mod error;
 mod h5ad;
 mod mtx;
@@ -15,6 +18,7 @@ mod tenx;
 
 pub use anndata::{AnnData, Backed, Matrix, ReadOptions, read};
 pub use backed::BackedH5ad;
+pub use environment::set_library_defaults;
 pub use error::{Error, Result};
 pub use h5ad::{Additions, ObsColumn, add_to_copy, write_expression, write_h5ad, write_layers};
 pub use table::{write_embedding, write_table};

@@ -1,6 +1,5 @@
 //! `tutti score`: how good embeddings are, side by side.
 
-pub mod embeddings;
 mod table;
 
 use std::path::PathBuf;
@@ -86,10 +85,10 @@ pub fn run(arguments: &Arguments) -> Result<()> {
 fn score(arguments: &Arguments, data: &AnnData) -> Result<Vec<Scored>> {
     let (label, batch) = (data.categorical(&arguments.label)?, data.categorical(&arguments.batch)?);
     let before = match &arguments.before {
-        Some(name) => Some(embeddings::embedding(data, name)?),
+        Some(name) => Some(data.embedding(name)?),
         None => data.obsm().get("X_pca").cloned(),
     };
-    let truth = arguments.truth.as_ref().map(|name| embeddings::truth(data, name)).transpose()?;
+    let truth = arguments.truth.as_ref().map(|name| data.truth(name)).transpose()?;
     let input = BenchmarkInput {
         label: &label,
         batch: &batch,
@@ -101,7 +100,7 @@ fn score(arguments: &Arguments, data: &AnnData) -> Result<Vec<Scored>> {
     let config = BenchmarkConfig { metric, seed: arguments.seed, ..Default::default() };
     let threads = Threads::new(arguments.threads)?;
     let score = |name: String| -> Result<Scored> {
-        let x = embeddings::embedding(data, &name)?;
+        let x = data.embedding(&name)?;
         let scores = threads.run(|| benchmark(x.view(), &input, &config))?.scores();
         Ok(Scored { name, scores })
     };

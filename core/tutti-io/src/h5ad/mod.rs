@@ -13,6 +13,7 @@ use tutti::data::CellSource;
 
 pub(crate) use element::{numbers, texts};
 pub(crate) use matrix::{Layout, SparseGroup, read_row_offsets};
+pub(crate) use write::write_matrices;
 pub use write::{Additions, ObsColumn, add_to_copy, write_expression, write_h5ad, write_layers};
 
 use crate::anndata::{AnnData, Backed, Matrix, ReadOptions};
@@ -85,7 +86,7 @@ fn matrix(file: &File, path: &Path, options: &ReadOptions, cells: &[String], gen
         if name == "X" {
             return Ok(Matrix::None);
         }
-        return Err(Error::format(path, format!("there is no `{name}`"), "leave `--raw` out"));
+        return Err(Error::format(path, format!("there is no `{name}`"), "the file has X only"));
     }
     let (layout, found) = locate(file, &name, path)?;
     if found.0 != shape.0 || found.1 != shape.1 {

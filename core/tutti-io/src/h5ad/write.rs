@@ -53,17 +53,7 @@ pub fn write_h5ad(
     x: Option<&dyn CellSource>,
     additions: &Additions,
 ) -> Result<()> {
-    if let Some(source) = x {
-        check_shape(source, cells, genes, path)?;
-    }
-    write_through_temporary(path, |temporary| {
-        let file = new_file(temporary, cells, genes, obs, var, path)?;
-        if let Some(source) = x {
-            write_csr(&file, "X", source, path)?;
-        }
-        add(&file, cells.len(), additions, path)?;
-        file.close().in_file(path, "")
-    })
+    write_matrices(path, (cells, genes), (obs, var), x, &[], additions)
 }
 
 /// Writes matrices that are read or drawn block by block, `x` and `layers` of the same cells and genes, each as CSR. Memory: one block of
@@ -79,15 +69,29 @@ pub fn write_layers(
     layers: &[(&str, &dyn CellSource)],
     additions: &Additions,
 ) -> Result<()> {
-    for (_, source) in std::iter::once(&("X", x)).chain(layers) {
+    let plain = |n| DataFrame::empty_with_height(n);
+    write_matrices(path, (cells, genes), (&plain(cells.len()), &plain(genes.len())), Some(x), layers, additions)
+}
+
+/// Names and tables are of cells, then of genes.
+pub(crate) fn write_matrices(
+    path: &Path,
+    (cells, genes): (&[String], &[String]),
+    (obs, var): (&DataFrame, &DataFrame),
+    x: Option<&dyn CellSource>,
+    layers: &[(&str, &dyn CellSource)],
+    additions: &Additions,
+) -> Result<()> {
+    for source in x.iter().chain(layers.iter().map(|(_, source)| source)) {
         check_shape(*source, cells, genes, path)?;
     }
     write_through_temporary(path, |temporary| {
-        let plain = |n| DataFrame::empty_with_height(n);
-        let file = new_file(temporary, cells, genes, &plain(cells.len()), &plain(genes.len()), path)?;
-        write_csr(&file, "X", x, path)?;
+        let file = new_file(temporary, cells, genes, obs, var, path)?;
+        if let Some(source) = x {
+            write_csr(&file, "X", source, path)?;
+        }
         for (name, source) in layers {
-            write_csr(&file, &format!("layers/{name}"), *source, path)?;
+            write_csr(&file, &format!("layers/{}", key(name)), *source, path)?;
         }
         add(&file, cells.len(), additions, path)?;
         file.close().in_file(path, "")

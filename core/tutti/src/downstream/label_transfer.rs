@@ -95,6 +95,29 @@ pub struct LabelTransfer {
     pub novelty: Vec<f32>,
 }
 
+/// Query cells of one class.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ClassFound {
+    /// Name of the class.
+    pub class: String,
+    /// Query cells that were called so.
+    pub n_cells: usize,
+    /// Median of their confidences, the upper of two.
+    pub median_confidence: f32,
+    /// Median of their novelties, the upper of two.
+    pub median_novelty: f32,
+}
+
+/// Median novelty above which something is probably wrong: cells like those of the reference have 0.5.
+const SUSPICIOUS_NOVELTY: f32 = 0.9;
+
+/// The middle value, the upper of two; NaN of nothing.
+pub fn median(values: impl Iterator<Item = f32>) -> f32 {
+    let mut values: Vec<f32> = values.collect();
+    values.sort_unstable_by(f32::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f32::NAN)
+}
+
 /// Limits beyond which a transferred label is taken as unknown. The default has none.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Rejection {
@@ -127,6 +150,37 @@ impl Rejection {
 }
 
 impl LabelTransfer {
+    /// Classes that were found, those with most cells first.
+    pub fn by_class(&self) -> Vec<ClassFound> {
+        let n_levels = self.label.n_levels();
+        let mut members: Vec<Vec<usize>> = vec![Vec::new(); n_levels];
+        let codes = self.label.codes().iter().enumerate().filter_map(|(i, code)| code.map(|code| (i, code)));
+        codes.for_each(|(i, code)| members[code as usize].push(i));
+        let found = |(cells, class): (&Vec<usize>, &String)| ClassFound {
+            class: class.clone(),
+            n_cells: cells.len(),
+            median_confidence: median(cells.iter().map(|i| self.confidence[*i])),
+            median_novelty: median(cells.iter().map(|i| self.novelty[*i])),
+        };
+        let pairs = members.iter().zip(self.label.levels()).filter(|(cells, _)| !cells.is_empty());
+        let mut classes: Vec<ClassFound> = pairs.map(found).collect();
+        // Classes of as many cells stay in their order.
+        classes.sort_by_key(|c| std::cmp::Reverse(c.n_cells));
+        classes
+    }
+
+    /// What a user should look at: a query that as a whole lies far from the reference.
+    pub fn warning(&self) -> Option<String> {
+        let novelty = median(self.novelty.iter().copied());
+        (novelty > SUSPICIOUS_NOVELTY).then(|| {
+            format!(
+                "half of the query cells are farther from the reference than {:.0} % of its own cells from each other; check that one \
+                 model embedded both, and that they are alike",
+                100.0 * novelty
+            )
+        })
+    }
+
     /// Which query cells are beyond one of the limits; a value that equals a limit is not.
     ///
     /// # Errors

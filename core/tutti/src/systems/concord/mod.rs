@@ -5,6 +5,7 @@
 //! mini-batch is used whole (there: drawn with replacement); the trained batch and class levels stay with the model, so that new data
 //! are decoded and classified by name; the input is never changed.
 
+mod columns;
 mod config;
 mod inference;
 mod saved;
@@ -16,6 +17,7 @@ use candle_core::{Device, Tensor};
 use ndarray::Array2;
 
 pub use config::{ConcordConfig, GraphSource, Preset};
+pub use inference::PredictedClasses;
 
 use crate::data::{Batch, Categorical, Cells};
 use crate::error::{Error, Result};

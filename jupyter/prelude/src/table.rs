@@ -1,0 +1,332 @@
+//! Tables: scrolling, with typed headers, cut to what fits the eye.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use polars::prelude::{
+    AnyValue, Column as PolarsColumn, CsvWriter, DataFrame, DataType, ParquetWriter, SerWriter, SortMultipleOptions,
+};
+
+use crate::column::{Column, Values};
+use crate::display::{Content, Rich, show};
+use crate::error::{Error, Result, find};
+use crate::html::{LINE, MUTED, SURFACE, block, counted, cut, escape, muted, number};
+
+/// A table, behind it a polars data frame. Cheap to clone.
+#[derive(Clone)]
+pub struct Table {
+    inner: Arc<DataFrame>,
+}
+
+/// Rows and columns that are shown.
+const ROWS: usize = 20;
+const COLUMNS: usize = 20;
+
+/// Characters of a value that are shown.
+const WIDTH: usize = 60;
+
+impl Table {
+    /// A table of a data frame.
+    pub fn new(frame: polars::prelude::DataFrame) -> Table {
+        Table { inner: Arc::new(frame) }
+    }
+
+    /// Number of rows.
+    pub fn n_rows(&self) -> usize {
+        self.inner.height()
+    }
+
+    /// Number of columns.
+    pub fn n_columns(&self) -> usize {
+        self.inner.width()
+    }
+
+    /// Names of the columns.
+    pub fn columns(&self) -> Vec<String> {
+        self.inner.get_column_names().iter().map(|n| n.to_string()).collect()
+    }
+
+    /// A column: numbers, or categories of what is no number.
+    ///
+    /// # Errors
+    /// For a name that there is not, naming those there are.
+    pub fn column(&self, name: &str) -> Result<Column> {
+        let at = find("column", name, &self.columns())?;
+        let column = &self.inner.columns()[at];
+        if column.dtype().is_primitive_numeric() {
+            let cast = column.cast(&DataType::Float32)?;
+            let values: Vec<f32> = cast.f32()?.iter().map(|v| v.unwrap_or(f32::NAN)).collect();
+            return Ok(Column::new(name, Values::Number(values), None));
+        }
+        let texts = (0..column.len()).map(|i| text(&column.get(i).unwrap_or(AnyValue::Null)));
+        Ok(Column::new(name, Values::Category(tutti::data::Categorical::from_values(texts)), None))
+    }
+
+    /// The first `n` rows.
+    pub fn head(&self, n: usize) -> Table {
+        Table::new(self.inner.head(Some(n)))
+    }
+
+    /// The rows by a column, the largest first where `descending`; missing values last.
+    ///
+    /// # Errors
+    /// For a name that there is not.
+    pub fn sorted(&self, column: &str, descending: bool) -> Result<Table> {
+        find("column", column, &self.columns())?;
+        let options = SortMultipleOptions::default().with_order_descending(descending).with_nulls_last(true);
+        Ok(Table::new(self.inner.sort([column], options)?))
+    }
+
+    /// Writes the table as .csv, .tsv or .parquet.
+    ///
+    /// # Errors
+    /// Another ending; what the system refuses.
+    pub fn write(&self, path: impl AsRef<Path>) -> Result<()> {
+        let path = path.as_ref();
+        let ending = path.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default();
+        if !["csv", "tsv", "parquet"].contains(&ending.as_str()) {
+            return Err(Error::usage(format!("{}: unknown format; end the name in .csv, .tsv or .parquet", path.display())));
+        }
+        let file = std::fs::File::create(path).map_err(|source| tutti_io::Error::Io { path: path.to_owned(), source })?;
+        let mut frame = (*self.inner).clone();
+        match ending.as_str() {
+            "parquet" => ParquetWriter::new(file).finish(&mut frame).map(|_| ())?,
+            ending => CsvWriter::new(file).with_separator(if ending == "csv" { b',' } else { b'\t' }).finish(&mut frame)?,
+        }
+        Ok(())
+    }
+
+    /// The data frame.
+    pub fn inner(&self) -> &polars::prelude::DataFrame {
+        &self.inner
+    }
+
+    /// Shows the table; notebooks call this for the last expression of a cell.
+    pub fn evcxr_display(&self) {
+        show(self);
+    }
+
+    pub(crate) fn build() -> Columns {
+        Columns { columns: Vec::new() }
+    }
+}
+
+/// A table in the making.
+pub(crate) struct Columns {
+    columns: Vec<PolarsColumn>,
+}
+
+impl Columns {
+    pub fn text(mut self, name: &str, values: Vec<String>) -> Self {
+        self.columns.push(PolarsColumn::new(name.into(), values));
+        self
+    }
+
+    pub fn texts(self, name: &str, values: &[&str]) -> Self {
+        self.text(name, values.iter().map(|v| (*v).to_owned()).collect())
+    }
+
+    pub fn integers(mut self, name: &str, values: Vec<i64>) -> Self {
+        self.columns.push(PolarsColumn::new(name.into(), values));
+        self
+    }
+
+    /// What is not finite is missing.
+    pub fn numbers(mut self, name: &str, values: Vec<f64>) -> Self {
+        let values: Vec<Option<f64>> = values.into_iter().map(|v| v.is_finite().then_some(v)).collect();
+        self.columns.push(PolarsColumn::new(name.into(), values));
+        self
+    }
+
+    pub fn done(self) -> Result<Table> {
+        let height = self.columns.first().map_or(0, PolarsColumn::len);
+        Ok(Table::new(DataFrame::new(height, self.columns)?))
+    }
+}
+
+impl Rich for Table {
+    fn content(&self) -> Content {
+        let (n_rows, n_columns) = (self.n_rows(), self.n_columns());
+        let (rows, columns) = (ends(n_rows, ROWS), ends(n_columns, COLUMNS));
+        let shape = format!("{} × {}", counted(n_rows, "row"), counted(n_columns, "column"));
+        let grid: Vec<Vec<Shown>> = columns.iter().map(|c| shown(c.map(|c| &self.inner.columns()[c]), &rows)).collect();
+        let left = left_out(n_rows, n_columns);
+        let foot = if left.is_empty() { shape } else { format!("{shape}; not shown: {left}") };
+        Content::text(format!("{}{foot}", as_text(&grid))).with_html(block(&format!("{}{}", as_html(&grid), muted(&foot))))
+    }
+}
+
+fn left_out(n_rows: usize, n_columns: usize) -> String {
+    let left = |n: usize, most: usize, what: &str| (n > most).then(|| counted(n - most, what));
+    [left(n_rows, ROWS, "row"), left(n_columns, COLUMNS, "column")].into_iter().flatten().collect::<Vec<_>>().join(" and ")
+}
+
+/// The first and last places of `n`, at most `most` of them; `None` stands for those between.
+fn ends(n: usize, most: usize) -> Vec<Option<usize>> {
+    if n <= most {
+        return (0..n).map(Some).collect();
+    }
+    (0..most / 2).map(Some).chain([None]).chain((n - most / 2..n).map(Some)).collect()
+}
+
+/// A value as it is shown, or the head of a column.
+#[derive(Debug, Clone, PartialEq)]
+struct Shown {
+    text: String,
+    /// The type, of a head.
+    kind: String,
+    is_number: bool,
+    is_missing: bool,
+}
+
+/// Head and values of a column, or of those that are left out.
+fn shown(column: Option<&PolarsColumn>, rows: &[Option<usize>]) -> Vec<Shown> {
+    let plain = |text: &str, is_number| Shown { text: text.into(), kind: String::new(), is_number, is_missing: false };
+    let Some(column) = column else { return (0..=rows.len()).map(|_| plain("…", false)).collect() };
+    let is_number = column.dtype().is_primitive_numeric();
+    let head = Shown { kind: kind(column.dtype()), ..plain(&cut(column.name(), WIDTH), is_number) };
+    let value = |row: &Option<usize>| {
+        let Some(row) = row else { return plain("…", is_number) };
+        match text(&column.get(*row).unwrap_or(AnyValue::Null)) {
+            Some(text) => plain(&cut(&text, WIDTH), is_number),
+            None => Shown { is_missing: true, ..plain("missing", is_number) },
+        }
+    };
+    std::iter::once(head).chain(rows.iter().map(value)).collect()
+}
+
+/// A value as text; `None` where it is missing.
+fn text(value: &AnyValue<'_>) -> Option<String> {
+    match value {
+        AnyValue::Null => None,
+        AnyValue::String(s) => Some((*s).to_owned()),
+        AnyValue::StringOwned(s) => Some(s.to_string()),
+        AnyValue::Float32(v) => Some(number(f64::from(*v))),
+        AnyValue::Float64(v) => Some(number(*v)),
+        other => Some(other.str_value().into_owned()),
+    }
+}
+
+fn kind(dtype: &DataType) -> String {
+    match dtype {
+        DataType::String => "text".into(),
+        DataType::Boolean => "bool".into(),
+        dtype if dtype.is_integer() => "integer".into(),
+        dtype if dtype.is_float() => "number".into(),
+        dtype => dtype.to_string(),
+    }
+}
+
+fn as_html(grid: &[Vec<Shown>]) -> String {
+    let align = |cell: &Shown| if cell.is_number { "right" } else { "left" };
+    let head = |column: &Vec<Shown>| {
+        let cell = &column[0];
+        format!(
+            "<th style=\"text-align:{};padding:3px 10px;position:sticky;top:0;background:{SURFACE};border-bottom:1px solid {LINE};white-space:nowrap;vertical-align:bottom\">{}\
+             <div style=\"font-weight:normal;font-size:11px;{MUTED}\">{}</div></th>",
+            align(cell),
+            escape(&cell.text),
+            escape(&cell.kind)
+        )
+    };
+    let value = |cell: &Shown| {
+        let muted = if cell.is_missing || cell.text == "…" { format!(";{MUTED}") } else { String::new() };
+        let style = if cell.is_missing { ";font-style:italic" } else { "" };
+        format!(
+            "<td style=\"text-align:{};padding:2px 10px;white-space:nowrap;font-variant-numeric:tabular-nums{muted}{style}\">{}</td>",
+            align(cell),
+            escape(&cell.text)
+        )
+    };
+    let n_lines = grid.first().map_or(0, Vec::len);
+    let row = |i: usize| format!("<tr>{}</tr>", grid.iter().map(|column| value(&column[i])).collect::<String>());
+    format!(
+        "<div style=\"max-height:460px;overflow:auto\"><table style=\"border-collapse:collapse;border:none;margin:0\"><thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>",
+        grid.iter().map(head).collect::<String>(),
+        (1..n_lines).map(row).collect::<String>()
+    )
+}
+
+/// Characters of a line of text; further columns follow below on a console, which here are left out.
+const LINE_WIDTH: usize = 160;
+
+fn as_text(grid: &[Vec<Shown>]) -> String {
+    let length = |cell: &Shown| cell.text.chars().count();
+    let widths: Vec<usize> = grid.iter().map(|column| column.iter().map(length).max().unwrap_or(0)).collect();
+    let mut out = String::new();
+    for line in 0..grid.first().map_or(0, Vec::len) {
+        let mut used = 0;
+        for (column, width) in grid.iter().zip(&widths) {
+            used += width + 2;
+            if used > LINE_WIDTH && used > width + 2 {
+                out.push('…');
+                break;
+            }
+            let cell = &column[line];
+            let room = " ".repeat(width - length(cell));
+            out += &if cell.is_number { format!("{room}{}  ", cell.text) } else { format!("{}{room}  ", cell.text) };
+        }
+        out = out.trim_end().to_owned() + "\n";
+    }
+    out
+}
+
+/// What a console shows.
+impl std::fmt::Debug for Table {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.content().text)
+    }
+}
+
+impl From<polars::prelude::DataFrame> for Table {
+    fn from(frame: polars::prelude::DataFrame) -> Table {
+        Table::new(frame)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(n: usize) -> Table {
+        Table::build()
+            .text("gene", (0..n).map(|i| if i == 1 { "<script>alert(1)</script>".into() } else { format!("G{i}") }).collect())
+            .numbers("score", (0..n).map(|i| if i == 0 { f64::NAN } else { i as f64 / 3.0 }).collect())
+            .integers("cells", (0..n as i64).collect())
+            .done()
+            .unwrap()
+    }
+
+    #[test]
+    fn long_and_wide_tables_say_what_is_left() {
+        let content = table(1000).content();
+        let html = content.as_html().unwrap();
+        assert_eq!(html.matches("<tr>").count(), 1 + 21);
+        assert!(html.contains("1,000 rows × 3 columns; not shown: 980 rows"), "{html}");
+        assert!(html.contains(">G9<") && html.contains(">G990<") && !html.contains(">G10<") && !html.contains(">G989<"));
+        let wide = (0..50).fold(Table::build(), |t, i| t.integers(&format!("c{i}"), vec![1])).done().unwrap().content();
+        assert!(wide.as_html().unwrap().contains("1 row × 50 columns; not shown: 30 columns"));
+        assert!(wide.as_text().lines().all(|l| l.chars().count() <= LINE_WIDTH + 1));
+    }
+
+    #[test]
+    fn values_are_escaped_aligned_and_missing_ones_grey() {
+        let content = table(3).content();
+        let html = content.as_html().unwrap();
+        assert!(!html.contains("<script>") && html.contains("&lt;script&gt;"));
+        assert!(html.contains("font-style:italic\">missing<") && html.contains("text-align:right") && html.contains(">integer<"));
+        assert_eq!(content.as_text().lines().next(), Some("gene                         score  cells"));
+    }
+
+    #[test]
+    fn columns_rows_and_files() {
+        let table = table(5);
+        assert!(table.column("Score").unwrap_err().to_string().contains("did you mean score?"));
+        assert_eq!(table.column("cells").unwrap().to_numbers().unwrap(), [0.0, 1.0, 2.0, 3.0, 4.0]);
+        assert_eq!(table.sorted("cells", true).unwrap().head(1).column("gene").unwrap().levels(), ["G4"]);
+        let folder = tempfile::tempdir().unwrap();
+        table.write(folder.path().join("t.csv")).unwrap();
+        assert!(std::fs::read_to_string(folder.path().join("t.csv")).unwrap().starts_with("gene,score,cells\nG0,,0\n"));
+        assert!(table.write("t.xlsx").unwrap_err().to_string().contains(".parquet"));
+    }
+}
