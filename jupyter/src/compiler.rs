@@ -44,9 +44,7 @@ fn linked(library: &Library, arguments: Vec<String>) -> Vec<OsString> {
         }
     }
     if uses_it {
-        let mut crates = OsString::from("dependency=");
-        crates.push(library.crates());
-        out.extend(["-L".into(), crates]);
+        out.extend(library.search());
     }
     out
 }

@@ -32,6 +32,8 @@ pub struct Library {
     rust_libraries: PathBuf,
     /// File name of the shared library.
     file: String,
+    /// Where the linker finds libraries that are not Rust's, as rustc's `-L` takes it.
+    native: BTreeSet<String>,
 }
 
 impl Library {
@@ -52,8 +54,16 @@ impl Library {
     }
 
     /// What the compiler reads of the crates inside the library.
-    pub fn crates(&self) -> PathBuf {
+    fn crates(&self) -> PathBuf {
         self.folder.join("crates")
+    }
+
+    /// Arguments by which the compiler finds what the library is made of.
+    pub fn search(&self) -> Vec<OsString> {
+        let mut crates = OsString::from("dependency=");
+        crates.push(self.crates());
+        let folders = std::iter::once(crates).chain(self.native.iter().map(OsString::from));
+        folders.flat_map(|folder| [OsString::from("-L"), folder]).collect()
     }
 
     /// The prelude's source without its dependencies: what evcxr's rust-analyzer reads to know the types of variables.
@@ -93,13 +103,14 @@ impl Library {
             rustc: rustc_version()?,
             rust_libraries: PathBuf::from(said_by_rustc(&["--print", "target-libdir"])?),
             file: format!("lib{CRATE}.{}", std::env::consts::DLL_EXTENSION),
+            native: artifacts.native.clone(),
         };
         make(&library.crates())?;
         for file in &artifacts.crates {
             let name = file.file_name().unwrap_or_default();
             copy(file, &library.crates().join(name))?;
         }
-        copy(&artifacts.library, &library.path())?;
+        link(&artifacts, &library)?;
         write_source(&workspace.join("jupyter/prelude/src"), &library.source())?;
         let text = serde_json::to_string_pretty(&library).map_err(|e| Error::Build(e.to_string()))?;
         write(&fresh.join(ABOUT), text.as_bytes())?;
@@ -110,17 +121,24 @@ impl Library {
 }
 
 /// What cargo left.
+#[derive(Default)]
 struct Artifacts {
-    library: PathBuf,
+    prelude: PathBuf,
     /// Metadata of the crates inside the library, and the macros they use.
     crates: BTreeSet<PathBuf>,
+    /// Folders of crates, and of libraries that are not Rust's.
+    folders: BTreeSet<String>,
+    native: BTreeSet<String>,
 }
 
-/// The library is linked to the shared standard library, which cells use too.
 fn compile(workspace: &Path, profile: &str) -> Result<Artifacts> {
-    let output = Command::new("cargo")
-        .args(["rustc", "--package", PACKAGE, "--lib", "--crate-type", "dylib", "--profile", profile])
-        .args(["--message-format", "json-render-diagnostics", "--", "-C", "prefer-dynamic"])
+    let mut command = Command::new("cargo");
+    command.args(["build", "--profile", profile, "--message-format", "json-render-diagnostics"]);
+    if profile != "dev" {
+        // The tests' profile takes all packages, so that none is compiled a second time for fewer features.
+        command.args(["--package", PACKAGE]);
+    }
+    let output = command
         .current_dir(workspace)
         .env_remove("RUSTC_WRAPPER")
         .stderr(Stdio::inherit())
@@ -129,23 +147,55 @@ fn compile(workspace: &Path, profile: &str) -> Result<Artifacts> {
     if !output.status.success() {
         return Err(Error::Build("the prelude could not be compiled; what cargo says is above".into()));
     }
-    let mut artifacts = Artifacts { library: PathBuf::new(), crates: BTreeSet::new() };
+    let mut artifacts = Artifacts::default();
     let messages = String::from_utf8_lossy(&output.stdout);
-    for message in messages.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok()) {
-        if message["reason"] != "compiler-artifact" {
-            continue;
-        }
-        let files: Vec<PathBuf> =
-            message["filenames"].as_array().into_iter().flatten().filter_map(|f| f.as_str()).map(PathBuf::from).collect();
-        let with = |ending: &str| files.iter().find(|f| f.extension().is_some_and(|e| e == ending)).cloned();
-        let shared = with(std::env::consts::DLL_EXTENSION);
-        if message["target"]["name"] == CRATE {
-            artifacts.library = shared.unwrap_or_default();
-        } else {
-            artifacts.crates.extend(with("rmeta").or_else(|| with("rlib")).or(shared));
-        }
+    for message in messages.lines().filter_map(|line| serde_json::from_str(line).ok()) {
+        artifacts.add(&message);
     }
     Ok(artifacts)
+}
+
+impl Artifacts {
+    fn add(&mut self, message: &serde_json::Value) {
+        let texts = |list: &serde_json::Value| -> Vec<String> {
+            list.as_array().into_iter().flatten().filter_map(|v| v.as_str()).map(str::to_owned).collect()
+        };
+        if message["reason"] == "build-script-executed" {
+            self.native.extend(texts(&message["linked_paths"]));
+        }
+        let files: Vec<PathBuf> = texts(&message["filenames"]).into_iter().map(PathBuf::from).collect();
+        let with = |ending: &str| files.iter().find(|f| f.extension().is_some_and(|e| e == ending)).cloned();
+        let (rlib, metadata) = (with("rlib"), with("rmeta"));
+        if message["reason"] != "compiler-artifact" || (rlib.is_none() && message["target"]["kind"][0] != "proc-macro") {
+            return;
+        }
+        if message["target"]["name"] == CRATE {
+            self.prelude = rlib.clone().unwrap_or_default();
+        }
+        let folder = files.first().and_then(|f| f.parent());
+        self.folders.extend(folder.map(|f| format!("dependency={}", f.display())));
+        self.crates.extend(metadata.or(rlib).or_else(|| with(std::env::consts::DLL_EXTENSION)));
+    }
+}
+
+/// One shared library of all that the prelude is made of. It uses the shared standard library, as cells do.
+fn link(artifacts: &Artifacts, library: &Library) -> Result<()> {
+    let source = library.folder.join("lib.rs");
+    write(&source, b"#![doc(hidden)]\npub use prelude::*;\n")?;
+    let mut command = Command::new("rustc");
+    command.args(["--edition", "2024", "--crate-name", CRATE, "--crate-type", "dylib", "-C", "prefer-dynamic"]);
+    // Of another name than the crate inside, as far as the compiler is concerned.
+    command.args(["-C", "metadata=library", "-C", "strip=debuginfo", "--extern"]);
+    command.arg(format!("prelude={}", artifacts.prelude.display()));
+    artifacts.folders.iter().chain(&artifacts.native).for_each(|path| {
+        command.args(["-L", path]);
+    });
+    let status = command.arg("-o").arg(library.path()).arg(&source).status();
+    match status {
+        Ok(status) if status.success() => Ok(()),
+        Ok(_) => Err(Error::Build("the prelude could not be linked; what rustc says is above".into())),
+        Err(e) => Err(Error::Build(format!("rustc could not be started ({e}); install Rust from https://rustup.rs"))),
+    }
 }
 
 /// A package with the prelude's sources and no dependencies.
