@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use serde_json::{Map, Value, json};
-use tutti::downstream::{LabelTransfer, NeighborWeights, Rejection, TransferConfig, median, transfer_labels};
+use tutti::downstream::{LabelTransfer, NeighborWeights, Rejection, TransferConfig, transfer_labels};
 use tutti::neighbors::Metric;
 use tutti::observe::Observer;
 use tutti::threads::Threads;
@@ -214,8 +214,8 @@ fn summary(arguments: &Arguments, found: &LabelTransfer, unknown: Option<&[bool]
         "n_unlabelled": n_reference.1,
         "n_query": found.label.len(),
         "n_unknown": unknown.map(|u| u.iter().filter(|u| **u).count()),
-        "median_score": median(found.confidence.iter().copied()),
-        "median_novelty": median(found.novelty.iter().copied()),
+        "median_score": found.median_confidence(),
+        "median_novelty": found.median_novelty(),
         "predicted": counts,
     })
 }

@@ -55,6 +55,11 @@ impl Content {
         self.html.as_deref()
     }
 
+    /// The PNG form, where there is one.
+    pub fn as_png(&self) -> Option<&[u8]> {
+        self.png.as_ref().map(|png| png.bytes.as_slice())
+    }
+
     /// The SVG form, where there is one.
     pub fn as_svg(&self) -> Option<&str> {
         self.svg.as_deref()

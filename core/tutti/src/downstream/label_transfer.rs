@@ -112,7 +112,7 @@ pub struct ClassFound {
 const SUSPICIOUS_NOVELTY: f32 = 0.9;
 
 /// The middle value, the upper of two; NaN of nothing.
-pub fn median(values: impl Iterator<Item = f32>) -> f32 {
+fn median(values: impl Iterator<Item = f32>) -> f32 {
     let mut values: Vec<f32> = values.collect();
     values.sort_unstable_by(f32::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f32::NAN)
@@ -169,9 +169,19 @@ impl LabelTransfer {
         classes
     }
 
+    /// Median of the confidences, the upper of two.
+    pub fn median_confidence(&self) -> f32 {
+        median(self.confidence.iter().copied())
+    }
+
+    /// Median of the novelties, the upper of two; 0.5 for a query like the reference.
+    pub fn median_novelty(&self) -> f32 {
+        median(self.novelty.iter().copied())
+    }
+
     /// What a user should look at: a query that as a whole lies far from the reference.
     pub fn warning(&self) -> Option<String> {
-        let novelty = median(self.novelty.iter().copied());
+        let novelty = self.median_novelty();
         (novelty > SUSPICIOUS_NOVELTY).then(|| {
             format!(
                 "half of the query cells are farther from the reference than {:.0} % of its own cells from each other; check that one \

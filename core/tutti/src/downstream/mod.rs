@@ -11,7 +11,7 @@ pub use cluster::{KMeans, KMeansConfig, k_means};
 pub use communities::{Communities, CommunityConfig, leiden, leiden_at, louvain, modularity};
 pub use hierarchy::{Hierarchy, Linkage, Merge, RowDistance, hierarchical};
 pub use label_transfer::{
-    ClassFound, LabelTransfer, NeighborWeights, Rejection, TransferConfig, median, transfer_labels, transfer_values,
+    ClassFound, LabelTransfer, NeighborWeights, Rejection, TransferConfig, transfer_labels, transfer_values,
 };
 pub use pseudotime::{diffusion_pseudotime, graph_pseudotime, medoid};
 pub use umap::{UmapConfig, umap, umap_of_graph};
