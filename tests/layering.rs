@@ -177,7 +177,12 @@ fn workspace() -> PathBuf {
 
 /// Sources of the packages below `core`, as (path from there, text).
 fn sources() -> Vec<(PathBuf, String)> {
-    let core = workspace().join("core");
+    sources_below("core")
+}
+
+/// Sources of the packages below a folder of the workspace, as (path from there, text).
+fn sources_below(folder: &str) -> Vec<(PathBuf, String)> {
+    let core = workspace().join(folder);
     let mut files = Vec::new();
     rust_files(&core, &mut files);
     let read = |path: PathBuf| {
@@ -206,7 +211,7 @@ fn modules_use_only_what_stands_left_of_them() {
 #[test]
 fn files_are_short_and_their_names_say_what_is_in_them() {
     let mut problems = BTreeSet::new();
-    for (path, text) in sources() {
+    for (path, text) in sources().into_iter().chain(sources_below("jupyter")) {
         let names: Vec<&str> = path.iter().filter_map(|p| p.to_str()).map(|p| p.trim_end_matches(".rs")).collect();
         if let Some(name) = names.iter().find(|n| NAMES_THAT_SAY_NOTHING.contains(n)) {
             problems.insert(format!("{}: `{name}` says nothing; name it after what it holds", path.display()));

@@ -20,12 +20,12 @@ const THEMES: [(&str, &str); 2] = [
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = std::path::PathBuf::from(std::env::args().nth(1).unwrap_or_else(|| "target/notebook_gallery".into()));
     std::fs::create_dir_all(&folder)?;
-    let cells = simulate_with("splatter").n_cells(1200).n_genes(400).run()?;
+    let cells = simulate_with("five_clusters_two_batches").n_cells(1200).n_genes(200).run()?;
     let odd: Vec<String> =
         (0..1200).map(|i| if i % 7 == 0 { String::new() } else { format!("<script>alert({})</script>", i % 3) }).collect();
     let cells =
         cells.with_obs("odd & <b>", odd)?.with_obs("n_counts", (0..1200).map(|i| i as f32 * 1.7).collect::<Vec<f32>>())?;
-    let model = concord(&cells).batch("batch").n_epochs(6).latent_dim(20).set("encoder_dims", 100).train()?;
+    let model = concord(&cells).batch("batch").n_epochs(10).latent_dim(30).set("encoder_dims", 100).train()?;
     let z = model.embed(&cells)?;
     let before = pca(&cells)?;
     let (layout, clusters) = (umap(&z)?, leiden(&z)?);

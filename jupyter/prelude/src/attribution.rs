@@ -24,7 +24,7 @@ struct Inner {
 }
 
 /// Genes that are named per dimension, and dimensions that are listed.
-const TOP: usize = 8;
+const TOP: usize = 5;
 
 impl Attribution {
     pub(crate) fn new(values: Array2<f32>, genes: Vec<String>, what: &str) -> Self {

@@ -220,10 +220,10 @@ fn in_brief(values: &[f32]) -> Vec<(&'static str, f64)> {
     let missing = (values.len() - sorted.len()) as f64;
     vec![
         ("smallest", at(0.0)),
-        ("quartile", at(0.25)),
+        ("first quartile", at(0.25)),
         ("median", at(0.5)),
         ("mean", mean),
-        ("quartile 3", at(0.75)),
+        ("third quartile", at(0.75)),
         ("largest", at(1.0)),
         ("missing", missing),
     ]

@@ -278,21 +278,19 @@ impl Rich for Scores {
         let groups = groups(&shown, first);
         let head = |(f, n): &(Family, usize)| {
             let (name, rgb) = family(*f);
-            format!(
-                "<th colspan=\"{n}\" style=\"text-align:center;padding:2px 6px;border-bottom:2px solid rgb({rgb})\">{name}</th>"
-            )
+            format!("<th colspan=\"{n}\" style=\"text-align:center;padding:2px;border-bottom:2px solid rgb({rgb})\">{name}</th>")
         };
         let title = |i: &usize| {
             let weight = if first[*i].is_aggregate { "bold" } else { "normal" };
             format!(
-                "<th style=\"text-align:center;padding:3px 6px;font-weight:{weight};font-size:11px;max-width:76px;white-space:normal;vertical-align:bottom;border-bottom:1px solid {LINE}\">{}</th>",
+                "<th style=\"text-align:center;padding:3px 2px;font-weight:{weight};font-size:10px;max-width:52px;white-space:normal;vertical-align:bottom;border-bottom:1px solid {LINE}\">{}</th>",
                 escape(first[*i].title.trim_start_matches("= "))
             )
         };
         let row = |(name, scores): &(String, Vec<Score>)| {
             let cells: String = shown.iter().map(|i| bar(&scores[*i])).collect();
             format!(
-                "<tr style=\"background:none\"><td style=\"text-align:left;padding:3px 12px 3px 4px;font-weight:bold;white-space:nowrap;position:sticky;left:0;background:{SURFACE}\">{}</td>{cells}</tr>",
+                "<tr style=\"background:none\"><td style=\"text-align:left;padding:2px 8px 2px 4px;font-weight:bold;white-space:nowrap;position:sticky;left:0;background:{SURFACE}\">{}</td>{cells}</tr>",
                 escape(name)
             )
         };
@@ -321,13 +319,13 @@ fn groups(shown: &[usize], scores: &[Score]) -> Vec<(Family, usize)> {
 
 /// A score before a bar of its length.
 fn bar(score: &Score) -> String {
-    let style = "text-align:center;padding:2px 4px;font-variant-numeric:tabular-nums";
+    let style = "text-align:center;font-size:12px;padding:2px;font-variant-numeric:tabular-nums";
     let Some(value) = score.value else { return format!("<td style=\"{style};{MUTED}\">–</td>") };
     let (_, rgb) = family(score.family);
     let percent = 100.0 * value.clamp(0.0, 1.0);
     let (strength, weight) = if score.is_aggregate { (0.55, ";font-weight:bold") } else { (0.3, "") };
     format!(
-        "<td style=\"{style}{weight}\"><div style=\"min-width:52px;padding:1px 4px;border-radius:2px;background:linear-gradient(to right,rgba({rgb},{strength}) {percent:.1}%,rgba({rgb},.08) {percent:.1}%)\">{value:.3}</div></td>"
+        "<td style=\"{style}{weight}\"><div style=\"min-width:38px;padding:1px 3px;border-radius:2px;background:linear-gradient(to right,rgba({rgb},{strength}) {percent:.1}%,rgba({rgb},.08) {percent:.1}%)\">{value:.3}</div></td>"
     )
 }
 

@@ -23,7 +23,8 @@ fn lines(cells: &Cells) -> Vec<Line> {
     match cells.values() {
         Ok(Some(v)) => {
             let place = if cells.on_disk() { ", on the disk" } else { "" };
-            let range = format!("{} to {}, {} % non-zero", v.min, v.max, number(100.0 * v.density));
+            let range =
+                format!("{} to {}, {:.1} % non-zero", number(f64::from(v.min)), number(f64::from(v.max)), 100.0 * v.density);
             out.push(line("X", "", format!("{} ({}); {range}{place}", v.kind, v.reason)));
             if v.n_zero_cells > 0 || v.n_zero_genes > 0 {
                 let empty =

@@ -157,13 +157,16 @@ impl Rich for Table {
 }
 
 fn left_out(n_rows: usize, n_columns: usize) -> String {
-    let left = |n: usize, most: usize, what: &str| (n > most).then(|| counted(n - most, what));
+    let left = |n: usize, most: usize, what: &str| (n > most + SLACK).then(|| counted(n - most, what));
     [left(n_rows, ROWS, "row"), left(n_columns, COLUMNS, "column")].into_iter().flatten().collect::<Vec<_>>().join(" and ")
 }
 
+/// Rows or columns that are not worth leaving out.
+const SLACK: usize = 2;
+
 /// The first and last places of `n`, at most `most` of them; `None` stands for those between.
 fn ends(n: usize, most: usize) -> Vec<Option<usize>> {
-    if n <= most {
+    if n <= most + SLACK {
         return (0..n).map(Some).collect();
     }
     (0..most / 2).map(Some).chain([None]).chain((n - most / 2..n).map(Some)).collect()
@@ -185,14 +188,48 @@ fn shown(column: Option<&PolarsColumn>, rows: &[Option<usize>]) -> Vec<Shown> {
     let Some(column) = column else { return (0..=rows.len()).map(|_| plain("…", false)).collect() };
     let is_number = column.dtype().is_primitive_numeric();
     let head = Shown { kind: kind(column.dtype()), ..plain(&cut(column.name(), WIDTH), is_number) };
+    let decimals = decimals(column, rows);
     let value = |row: &Option<usize>| {
         let Some(row) = row else { return plain("…", is_number) };
-        match text(&column.get(*row).unwrap_or(AnyValue::Null)) {
+        let value = column.get(*row).unwrap_or(AnyValue::Null);
+        let shown = match (decimals, fraction(&value)) {
+            (Some(decimals), Some(v)) => Some(format!("{v:.decimals$}")),
+            _ => text(&value),
+        };
+        match shown {
             Some(text) => plain(&cut(&text, WIDTH), is_number),
             None => Shown { is_missing: true, ..plain("missing", is_number) },
         }
     };
     std::iter::once(head).chain(rows.iter().map(value)).collect()
+}
+
+fn fraction(value: &AnyValue<'_>) -> Option<f64> {
+    match value {
+        AnyValue::Float32(v) => Some(f64::from(*v)),
+        AnyValue::Float64(v) => Some(*v),
+        _ => None,
+    }
+}
+
+/// Digits after the point that all shown numbers of a column have: none for whole numbers, as many as the largest needs; `None` where
+/// some are too large or too small for that.
+fn decimals(column: &PolarsColumn, rows: &[Option<usize>]) -> Option<usize> {
+    let values = rows.iter().flatten().filter_map(|row| fraction(&column.get(*row).ok()?)).filter(|v| *v != 0.0);
+    let (mut whole, mut least, mut most) = (true, f64::INFINITY, 0.0f64);
+    for value in values {
+        whole &= value == value.trunc();
+        least = least.min(value.abs());
+        most = most.max(value.abs());
+    }
+    match most {
+        m if !m.is_finite() || m >= 1e9 => None,
+        _ if whole => Some(0),
+        m if least < 1e-4 && m < 0.1 => None,
+        m if m >= 1000.0 => Some(1),
+        m if m >= 1.0 => Some(3),
+        _ => Some(4),
+    }
 }
 
 /// A value as text; `None` where it is missing.
@@ -241,7 +278,7 @@ fn as_html(grid: &[Vec<Shown>]) -> String {
     let n_lines = grid.first().map_or(0, Vec::len);
     let row = |i: usize| format!("<tr>{}</tr>", grid.iter().map(|column| value(&column[i])).collect::<String>());
     format!(
-        "<div style=\"max-height:460px;overflow:auto\"><table style=\"border-collapse:collapse;border:none;margin:0\"><thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>",
+        "<div style=\"max-height:640px;overflow:auto\"><table style=\"border-collapse:collapse;border:none;margin:0\"><thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>",
         grid.iter().map(head).collect::<String>(),
         (1..n_lines).map(row).collect::<String>()
     )
