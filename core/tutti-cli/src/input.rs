@@ -2,11 +2,13 @@
 
 use std::path::Path;
 
+use ndarray::Array2;
 use tutti::data::Cells;
 use tutti::preprocess::{Origin, PrepareConfig, Prepared};
 use tutti_io::{AnnData, Backed, ReadOptions};
 
 use crate::Result;
+use crate::error::CliError;
 
 /// How the matrix is to be read.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -52,4 +54,10 @@ pub fn origin(name: &str) -> Origin<'_> {
 pub fn prepare(data: &AnnData, columns: &[&str], batch: Option<&str>, hvg: Option<usize>) -> Result<(Cells<'static>, Prepared)> {
     let config = PrepareConfig { batch, n_top_genes: hvg, ..Default::default() };
     Ok(data.prepare(&data.cells(columns)?, &config, CHOOSE)?)
+}
+
+/// An embedding of the cells of a file; a name that is none is an argument at fault.
+pub fn embedding(data: &AnnData, name: &str) -> Result<Array2<f32>> {
+    let fault = |e: tutti_io::Error| if Path::new(name).exists() { e.into() } else { CliError::Usage(e.to_string()) };
+    data.embedding(name).map_err(fault)
 }

@@ -14,6 +14,7 @@ use tutti_io::{Additions, AnnData, ObsColumn, ReadOptions};
 use crate::Result;
 use crate::concord::check_output;
 use crate::error::CliError;
+use crate::input::embedding;
 use crate::progress::Reporter;
 
 /// How much a neighbour counts.
@@ -115,7 +116,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         reporter.on_warning(&format!("{n_unlabelled} of {n} reference cells have no `{label}` and take no part"));
     }
     check_names(arguments, &reference, &query)?;
-    let (x, of_query) = (reference.embedding(&arguments.embedding)?, query.embedding(&arguments.embedding)?);
+    let (x, of_query) = (embedding(&reference, &arguments.embedding)?, embedding(&query, &arguments.embedding)?);
     let threads = Threads::new(arguments.threads)?;
     let found = threads.run(|| transfer_labels(x.view(), &labels, of_query.view(), &arguments.config()))?;
     let unknown = arguments.unknown(&found)?;

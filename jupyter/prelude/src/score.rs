@@ -283,7 +283,7 @@ impl Rich for Scores {
         let title = |i: &usize| {
             let weight = if first[*i].is_aggregate { "bold" } else { "normal" };
             format!(
-                "<th style=\"text-align:center;padding:3px 2px;font-weight:{weight};font-size:10px;max-width:52px;white-space:normal;vertical-align:bottom;border-bottom:1px solid {LINE}\">{}</th>",
+                "<th style=\"text-align:center;padding:3px 2px;font-weight:{weight};font-size:10px;max-width:60px;white-space:normal;vertical-align:bottom;border-bottom:1px solid {LINE}\">{}</th>",
                 escape(first[*i].title.trim_start_matches("= "))
             )
         };

@@ -12,6 +12,7 @@ use tutti_io::{AnnData, ReadOptions};
 
 use crate::Result;
 use crate::error::CliError;
+use crate::input::embedding;
 use table::Scored;
 
 /// Arguments of `tutti score`.
@@ -85,7 +86,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
 fn score(arguments: &Arguments, data: &AnnData) -> Result<Vec<Scored>> {
     let (label, batch) = (data.categorical(&arguments.label)?, data.categorical(&arguments.batch)?);
     let before = match &arguments.before {
-        Some(name) => Some(data.embedding(name)?),
+        Some(name) => Some(embedding(data, name)?),
         None => data.obsm().get("X_pca").cloned(),
     };
     let truth = arguments.truth.as_ref().map(|name| data.truth(name)).transpose()?;
@@ -100,7 +101,7 @@ fn score(arguments: &Arguments, data: &AnnData) -> Result<Vec<Scored>> {
     let config = BenchmarkConfig { metric, seed: arguments.seed, ..Default::default() };
     let threads = Threads::new(arguments.threads)?;
     let score = |name: String| -> Result<Scored> {
-        let x = data.embedding(&name)?;
+        let x = embedding(data, &name)?;
         let scores = threads.run(|| benchmark(x.view(), &input, &config))?.scores();
         Ok(Scored { name, scores })
     };
