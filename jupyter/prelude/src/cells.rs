@@ -193,7 +193,7 @@ impl Cells {
     /// Expression of genes, [n_cells, n_names], log-normalised where the values are counts.
     pub(crate) fn genes(&self, names: &[String]) -> Result<Array2<f32>> {
         let there = self.inner.data.gene_names();
-        let places = names.iter().map(|name| Ok(find("gene", name, there)?)).collect::<Result<Vec<usize>>>()?;
+        let places = names.iter().map(|name| find("gene", name, there)).collect::<Result<Vec<usize>>>()?;
         let mut distinct = places.clone();
         distinct.sort_unstable();
         distinct.dedup();

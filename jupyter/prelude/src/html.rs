@@ -86,7 +86,7 @@ pub(crate) fn number(value: f64) -> String {
         return format!("{value:.0}");
     }
     match size {
-        s if s >= 1e6 || s < 1e-4 => format!("{value:.3e}"),
+        s if !(1e-4..1e6).contains(&s) => format!("{value:.3e}"),
         s if s >= 1000.0 => format!("{value:.1}"),
         s if s >= 1.0 => format!("{value:.3}"),
         _ => format!("{value:.4}"),

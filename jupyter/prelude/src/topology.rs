@@ -145,7 +145,7 @@ impl Topology {
     /// # Errors
     /// A fault of the drawing.
     pub fn plot_betti(&self) -> Result<Figure> {
-        plot_betti(&[self.clone()])
+        plot_betti(std::slice::from_ref(self))
     }
 
     /// Shows Betti numbers and the diagram; notebooks call this for the last expression of a cell.
@@ -177,7 +177,7 @@ pub fn plot_betti(topologies: &[Topology]) -> Result<Figure> {
 impl Rich for Topology {
     fn content(&self) -> Content {
         let brief = self.brief();
-        match self.plot().and_then(|f| Ok(f.svg()?)) {
+        match self.plot().and_then(|f| f.svg()) {
             Ok(svg) => {
                 let html = block(&format!("{}<div>{svg}</div>", crate::html::muted(&brief)));
                 Content::text(brief).with_html(html)

@@ -152,7 +152,7 @@ fn genes_by_groups_and_tables() {
     let genes = cells.gene_names();
     let some: Vec<&str> = genes.iter().take(6).map(String::as_str).collect();
     dot_plot(&cells, &some, "cell_type").unwrap();
-    heatmap(&cells, &some, &k_means(&pca(&cells).unwrap(), 4).unwrap()).unwrap();
+    heatmap(&cells, &some, k_means(pca(&cells).unwrap(), 4).unwrap()).unwrap();
     assert_eq!(cells.obs_table().unwrap().n_rows(), 400);
     assert_eq!(cells.var_table().unwrap().columns(), ["gene"]);
     assert!(presets().unwrap().n_rows() > 10);
