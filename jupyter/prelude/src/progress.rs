@@ -166,28 +166,23 @@ impl Observer for Reporter {
 
 fn picture(system: &str, p: &Progress, share: f64, curve: &Curve) -> Content {
     let percent = 100.0 * share;
-    let speed = thousands(p.cells_per_second as usize);
-    let text = format!(
-        "{system}: epoch {}/{}, step {}/{}, loss {:.4}, {speed} cells/s, {} left",
-        p.epoch,
-        p.n_epochs,
-        p.step,
-        p.n_steps,
-        p.loss,
-        duration(p.eta_seconds)
-    );
+    // Of the first step, the time is not known yet.
+    let timed = p.epoch > 1 || p.step > 1;
+    let speed = if timed {
+        [format!("{} cells/s", thousands(p.cells_per_second as usize)), format!("{} left", duration(p.eta_seconds))]
+    } else {
+        Default::default()
+    };
+    let with = |before: &str| speed.iter().filter(|s| !s.is_empty()).map(|s| format!("{before}{s}")).collect::<String>();
+    let (epoch, n_epochs, step, n_steps, loss) = (p.epoch, p.n_epochs, p.step, p.n_steps, p.loss);
+    let text = format!("{system}: epoch {epoch}/{n_epochs}, step {step}/{n_steps}, loss {loss:.4}{}", with(", "));
     let bar = format!(
         "<div style=\"width:420px;max-width:100%;height:6px;border-radius:3px;background:{LINE};margin:4px 0\">\
          <div style=\"width:{percent:.1}%;height:6px;border-radius:3px;background:{ACCENT}\"></div></div>"
     );
     let line = format!(
-        "{system} &ensp;epoch <b>{}</b>/{} &ensp;loss <b>{:.4}</b> &ensp;<span style=\"{MUTED}\">step {}/{} · {speed} cells/s · {} left</span>",
-        p.epoch,
-        p.n_epochs,
-        p.loss,
-        p.step,
-        p.n_steps,
-        duration(p.eta_seconds)
+        "{system} &ensp;epoch <b>{epoch}</b>/{n_epochs} &ensp;loss <b>{loss:.4}</b> &ensp;<span style=\"{MUTED}\">step {step}/{n_steps}{}</span>",
+        with(" · ")
     );
     Content::text(text).with_html(block(&format!("{line}{bar}{}", curve.svg(share))))
 }
@@ -228,6 +223,8 @@ mod tests {
         let content = picture("concord", &p, 0.13, &Curve::default());
         assert_eq!(content.as_text(), "concord: epoch 2/15, step 3/10, loss 1.2500, 8,123 cells/s, 12 s left");
         assert!(content.as_html().is_some_and(|h| h.contains("width:13.0%")));
+        let first = picture("concord", &Progress { epoch: 1, step: 1, ..p }, 0.0, &Curve::default());
+        assert_eq!(first.as_text(), "concord: epoch 1/15, step 1/10, loss 1.2500");
         assert_ne!(fresh_id(), fresh_id());
     }
 }
