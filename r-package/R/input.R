@@ -108,8 +108,10 @@ seurat_input <- function(object, assay, layer, columns, call = rlang::caller_env
 
 # ---- Columns of cells ------------------------------------------------------------------------------------------------------------------
 
-# The factor of one column, or of the combinations of several, joined to the cells by name.
-table_column <- function(table, name, cells, where, call) {
+# The factor of one column, or of the combinations of several, joined to the cells by name, with the levels that occur.
+table_column <- function(table, name, cells, where, call) droplevels(table_categories(table, name, cells, where, call))
+
+table_categories <- function(table, name, cells, where, call) {
     if (length(name) == 0) {
         abort_tutti("argument", sprintf("no column of %s is named; %s.", where, candidates(table)), call)
     }
@@ -121,8 +123,8 @@ table_column <- function(table, name, cells, where, call) {
     if (anyNA(rows)) {
         abort_tutti("data", sprintf("cell %s is not in %s.", cells[is.na(rows)][[1]], where), call)
     }
-    parts <- lapply(name, function(n) droplevels(as_category(table[[n]][rows])))
-    if (length(parts) == 1) parts[[1]] else droplevels(interaction(parts, sep = "_", lex.order = TRUE))
+    parts <- lapply(name, function(n) as_category(table[[n]][rows]))
+    if (length(parts) == 1) parts[[1]] else interaction(parts, sep = "_", lex.order = TRUE)
 }
 
 # Texts in the order that the core gives to categories, whatever the locale sorts by: a model trained here is that of the command line.
