@@ -138,11 +138,15 @@ integration_layers <- function(there, layers) {
 #'
 #' @param preset As in [RunConcord()].
 #' @param ... Settings to change.
-#' @return A named list of all settings with their values; wrong names and ranges are errors.
+#' @return A named list of all settings with their values. Wrong names and ranges are errors, settings that rarely help together a warning.
 #' @examples
 #' str(ConcordSettings(latent_dim = 30)[c("latent_dim", "temperature", "n_epochs")])
 #' @family integration
 #' @export
 ConcordSettings <- function(preset = "hard-negative", ...) {
-    call_rust(rust_concord_settings, check_string(preset), check_settings(list(...)))
+    out <- call_rust(rust_concord_settings, check_string(preset), check_settings(list(...)))
+    for (message in out$warnings) {
+        warn_tutti(message)
+    }
+    out$settings
 }
