@@ -72,8 +72,9 @@ RunConcord.Seurat <- function(object, group.by, ..., label.by = NULL, assay = NU
     }
     out <- run_seurat("concord", object, group.by, label.by, assay, layer, features, n.features, preset, graph.reduction, list(...), seed.use, threads, verbose)
     assay <- out$assay
-    object <- add_to_seurat(object, out, reduction.name, reduction.key)
-    SeuratObject::LogSeuratCommand(object)
+    arguments <- setdiff(names(formals()), c("object", "..."))
+    params <- c(mget(arguments), list(...))
+    log_command(add_to_seurat(object, out, reduction.name, reduction.key), "RunConcord", params, sys.call())
 }
 
 #' @rdname RunConcord
