@@ -1,12 +1,14 @@
-# Makes the package self-contained, so that it builds from a source tarball without the rest of the repository and without a network: copies the
-# core beside the glue, lists both in a workspace of their own, and vendors all crates. Rewrites files: run in a copy of r-package/, with
-# TUTTI_REPOSITORY set to the repository if it is not the folder above. pkgbuild (devtools, pak, R-universe) runs it before R CMD build.
+# Makes the package self-contained, so that it builds from a source tarball without the rest of the repository and without a network: writes
+# src/rust/standalone, with the core, a workspace of it and the glue, and all crates. No other file is touched, and a clone builds as before. Run in
+# r-package/ or a copy of it, with TUTTI_REPOSITORY set to the repository if it is not the folder above. pkgbuild (devtools, pak, R-universe) runs it
+# before R CMD build.
 
 repository <- normalizePath(Sys.getenv("TUTTI_REPOSITORY", ".."))
 rust <- file.path("src", "rust")
-core <- file.path(rust, "core")
-vendor <- file.path(rust, "vendor")
-manifest_path <- c("--manifest-path", file.path(rust, "Cargo.toml"))
+standalone <- file.path(rust, "standalone")
+core <- file.path(standalone, "core")
+vendor <- file.path(standalone, "vendor")
+manifest_path <- c("--manifest-path", file.path(standalone, "Cargo.toml"))
 
 # Where R packages are built from source.
 targets <- c(
@@ -40,8 +42,7 @@ without <- function(lines, pattern) {
 }
 
 copy_core <- function() {
-    unlink(core, recursive = TRUE)
-    dir.create(core)
+    dir.create(core, recursive = TRUE)
     for (part in c("Cargo.toml", "src")) {
         file.copy(file.path(repository, "core", "tutti", part), core, recursive = TRUE)
     }
@@ -54,22 +55,27 @@ copy_core <- function() {
 write_workspace <- function() {
     glue <- c(without(read(rust, "Cargo.toml"), "^\\[features\\]"), features)
     glue <- sub('path = "../../../core/tutti"', 'path = "core"', glue, fixed = TRUE)
-    stopifnot(any(grepl('path = "core"', glue, fixed = TRUE)))
+    glue <- sub("^\\[lib\\]$", '[lib]\npath = "../src/lib.rs"', glue)
+    stopifnot(any(grepl('path = "core"', glue, fixed = TRUE)), any(grepl('path = "../src', glue, fixed = TRUE)))
     shared <- read(repository, "Cargo.toml")
     shared <- shared[table_lines(shared, "^\\[(workspace|profile)")]
     shared <- grep("^(members|default-members|tutti|tutti-[a-z]+) = ", shared, value = TRUE, invert = TRUE)
     shared <- sub("^\\[workspace\\]$", '[workspace]\nmembers = ["core"]', shared)
-    writeLines(c(glue, "", shared), file.path(rust, "Cargo.toml"))
-    file.copy(file.path(repository, "Cargo.lock"), rust, overwrite = TRUE)
+    writeLines(c(glue, "", shared), file.path(standalone, "Cargo.toml"))
+    file.copy(file.path(repository, "Cargo.lock"), standalone)
     # Drops from the lock what only other members of the repository need.
     cargo("update", "--quiet", "--workspace", "--offline", manifest_path)
 }
 
-# "name version" of what some target builds.
+# Features by "name version" of what some target builds.
 needed_crates <- function() {
-    of_target <- function(target) cargo("tree", "--quiet", "--locked", manifest_path, "--workspace", "--target", target, "-e", "normal,build", "--prefix", "none", "--format", "{p}")
+    of_target <- function(target) {
+        cargo("tree", "--quiet", "--locked", manifest_path, "--workspace", "--target", target, "-e", "normal,build", "--prefix", "none", "--format", shQuote("{p}|{f}"))
+    }
     lines <- unlist(lapply(targets, of_target))
-    unique(sub("^([^ ]+) v([^ ]+).*", "\\1 \\2", lines))
+    crates <- sub("^([^ ]+) v([^ |]+).*", "\\1 \\2", lines)
+    features <- strsplit(sub("^[^|]*\\|([^ ]*).*", "\\1", lines), ",")
+    lapply(split(features, crates), function(f) unique(unlist(f)))
 }
 
 crate_of <- function(folder) {
@@ -79,18 +85,53 @@ crate_of <- function(folder) {
     paste(value("name"), value("version"))
 }
 
-# Crates that no target builds stay as names only, for the lock; tests, documents and unused sources of the others go.
+# Files that the compiler does not open: modules behind cfg(test) or a feature that no target enables.
+unread_modules <- function(sources, features) {
+    placed <- grep("path = ", unlist(sources), value = TRUE, fixed = TRUE)
+    of_file <- function(file) {
+        lines <- sources[[file]]
+        gate <- '^\\s*#\\[cfg\\((test|feature = "([^"]+)")\\)\\]\\s*$'
+        module <- "^\\s*(pub(\\([a-z:]+\\))? )?mod ([A-Za-z0-9_]+);\\s*$"
+        at <- which(grepl(gate, lines[-length(lines)]) & grepl(module, lines[-1]))
+        at <- at[!sub(gate, "\\2", lines[at]) %in% features]
+        names <- sub(module, "\\3", lines[at + 1])
+        # Elsewhere it may stand open.
+        once <- vapply(names, function(n) sum(grepl(paste0("\\bmod ", n, "\\b"), lines)) == 1 && !any(grepl(n, placed, fixed = TRUE)), NA)
+        within <- if (basename(file) %in% c("lib.rs", "mod.rs", "main.rs")) dirname(file) else sub("\\.rs$", "", file)
+        file.path(within, names[once])
+    }
+    modules <- unlist(lapply(names(sources), of_file))
+    c(modules, paste0(modules, ".rs")[seq_along(modules)])
+}
+
+# Texts and data that no source names; licences stay.
+unread_texts <- function(folder, sources) {
+    files <- list.files(folder, "\\.(md|markdown|rst|txt|json|svg|png|css|html|orig|lock|yml|yaml|py|sh|wprp|tpl)$", recursive = TRUE, full.names = TRUE)
+    legal <- grepl("^(licen[cs]e|unlicense|copying|copyright|notice|authors|patents)", basename(files), ignore.case = TRUE)
+    # A build script that walks folders may read anything.
+    script <- unlist(sources[basename(names(sources)) == "build.rs"])
+    if (any(grepl("read_dir|glob|walk", script))) {
+        return(character())
+    }
+    text <- paste(unlist(sources), collapse = "\n")
+    files[!legal & !vapply(basename(files), grepl, NA, x = text, fixed = TRUE)]
+}
+
+# Crates that no target builds stay as names only, for the lock; of the others goes what no build reads.
 prune <- function() {
     needed <- needed_crates()
     for (folder in list.dirs(vendor, recursive = FALSE)) {
-        if (!crate_of(folder) %in% needed) {
+        if (!crate_of(folder) %in% names(needed)) {
             drop <- setdiff(list.files(folder, recursive = TRUE, all.files = TRUE), c("Cargo.toml", ".cargo-checksum.json"))
             unlink(file.path(folder, drop))
             dir.create(file.path(folder, "src"), showWarnings = FALSE)
             file.create(file.path(folder, "src", "lib.rs"))
         } else {
-            unused <- c("tests", "benches", "examples", "test_data", ".github", if (basename(folder) == "lapack-sys") "lapack")
+            unused <- c("tests", "test", "benches", "examples", "test_data", "fuzz", ".github", if (basename(folder) == "lapack-sys") "lapack")
             unlink(file.path(folder, unused), recursive = TRUE)
+            files <- list.files(folder, "\\.(rs|c|h|cc|cpp|hpp|hxx|S)$", recursive = TRUE, full.names = TRUE)
+            sources <- stats::setNames(lapply(files, read), files)
+            unlink(c(unread_modules(sources, needed[[crate_of(folder)]]), unread_texts(folder, sources)), recursive = TRUE)
         }
         # Without the list of files; the checksum of the whole stays, as the lock has it.
         checksum <- file.path(folder, ".cargo-checksum.json")
@@ -100,16 +141,17 @@ prune <- function() {
 
 vendor_crates <- function() {
     config <- cargo("vendor", "--locked", manifest_path, vendor)
-    writeLines(sub('directory = ".*"', 'directory = "rust/vendor"', config), file.path(rust, "vendor-config.toml"))
+    writeLines(sub('directory = ".*"', 'directory = "@VENDOR@"', config), file.path(standalone, "vendor-config.toml"))
     prune()
     # The same bytes for the same crates.
     reproducible <- c("--sort=name", "--mtime=2026-01-01", "--owner=0", "--group=0", "--numeric-owner")
     reproducible <- if (Sys.info()[["sysname"]] == "Linux") reproducible
-    status <- system2("tar", c(reproducible, "-C", rust, "-cJf", file.path(rust, "vendor.tar.xz"), "vendor"), env = "XZ_OPT=-9")
+    status <- system2("tar", c(reproducible, "-C", standalone, "-cJf", file.path(standalone, "vendor.tar.xz"), "vendor"), env = "XZ_OPT=-9e")
     stopifnot(status == 0)
     unlink(vendor, recursive = TRUE)
 }
 
+unlink(standalone, recursive = TRUE)
 copy_core()
 write_workspace()
 vendor_crates()

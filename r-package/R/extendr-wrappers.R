@@ -1,4 +1,6 @@
 # Written by tools/document.R: the functions of src/rust, one each.
+rust_blocks <- function() .Call(wrap__rust_blocks)
+rust_blocks_push <- function(pointer, block) .Call(wrap__rust_blocks_push, pointer, block)
 rust_info <- function() .Call(wrap__rust_info)
 rust_model_info <- function(model) .Call(wrap__rust_model_info, model)
 rust_model_embed <- function(model, input, options) .Call(wrap__rust_model_embed, model, input, options)

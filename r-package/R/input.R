@@ -2,16 +2,12 @@
 # `choose` by which arguments others are chosen.
 #
 # The matrices are of class dgCMatrix, features x cells, and read in place: a Seurat or SingleCellExperiment object that holds one is not
-# copied. Everything else is converted once.
+# copied. Other matrices in memory are converted once, those on disk go over by blocks of cells (blocks.R).
 
 # A sparse matrix of doubles, by column.
 as_dgcmatrix <- function(x, name = "`object`", call = rlang::caller_env()) {
     if (methods::is(x, "dgCMatrix")) {
         return(x)
-    }
-    if (methods::is(x, "IterableMatrix")) {
-        # Of BPCells: on disk, or with operations still to be done.
-        return(as(x, "dgCMatrix"))
     }
     if (is.matrix(x) && !is.numeric(x) && !is.logical(x)) {
         abort_tutti("argument", sprintf("%s is a matrix of type %s; give numbers.", name, typeof(x)), call)
@@ -21,9 +17,6 @@ as_dgcmatrix <- function(x, name = "`object`", call = rlang::caller_env()) {
     }
     if (is.matrix(x) || methods::is(x, "Matrix")) {
         return(as(as(as(x, "dMatrix"), "generalMatrix"), "CsparseMatrix"))
-    }
-    if (methods::is(x, "DelayedMatrix")) {
-        return(as(x, "dgCMatrix"))
     }
     abort_tutti("argument", sprintf("%s is of class %s; give a Seurat object, a SingleCellExperiment or a matrix of features x cells.", name, class(x)[[1]]), call)
 }
@@ -37,7 +30,7 @@ abort_missing <- function(x, name, call) {
 
 # One matrix or several side by side (split layers), with the features that all have.
 cells_input <- function(matrices, columns = list(), origin = "`object`", choose = origin, call = rlang::caller_env()) {
-    matrices <- lapply(matrices, as_dgcmatrix, name = origin, call = call)
+    matrices <- lapply(matrices, function(m) if (comes_by_blocks(m)) m else as_dgcmatrix(m, origin, call))
     features <- lapply(matrices, function(m) rownames(m))
     cells <- unlist(lapply(matrices, colnames), use.names = FALSE)
     if (any(vapply(features, is.null, NA)) || is.null(cells) || any(vapply(matrices, function(m) is.null(colnames(m)), NA))) {
@@ -51,8 +44,16 @@ cells_input <- function(matrices, columns = list(), origin = "`object`", choose 
         message <- "cell name `%s` occurs twice in %s; make cell names unique, e.g. `RenameCells(object, new.names = make.unique(colnames(object)))`."
         abort_tutti("data", sprintf(message, cells[anyDuplicated(cells)], origin), call)
     }
-    matrices <- lapply(matrices, function(m) if (identical(rownames(m), shared)) m else m[shared, , drop = FALSE])
-    list(matrices = matrices, cells = cells, genes = shared, columns = columns, origin = origin, choose = choose)
+    list(matrices = lapply(matrices, ready_matrix, shared, call), cells = cells, genes = shared, columns = columns, origin = origin, choose = choose)
+}
+
+# With these features, as Rust reads it.
+ready_matrix <- function(x, features, call) {
+    same <- identical(rownames(x), features)
+    if (comes_by_blocks(x)) {
+        return(read_blocks(x, if (!same) features, call))
+    }
+    if (same) x else x[features, , drop = FALSE]
 }
 
 # ---- Seurat ----------------------------------------------------------------------------------------------------------------------------
@@ -108,8 +109,10 @@ seurat_input <- function(object, assay, layer, columns, call = rlang::caller_env
 
 # ---- Columns of cells ------------------------------------------------------------------------------------------------------------------
 
-# The factor of one column, or of the combinations of several, joined to the cells by name.
-table_column <- function(table, name, cells, where, call) {
+# The factor of one column, or of the combinations of several, joined to the cells by name, with the levels that occur.
+table_column <- function(table, name, cells, where, call) droplevels(table_categories(table, name, cells, where, call))
+
+table_categories <- function(table, name, cells, where, call) {
     if (length(name) == 0) {
         abort_tutti("argument", sprintf("no column of %s is named; %s.", where, candidates(table)), call)
     }
@@ -121,8 +124,8 @@ table_column <- function(table, name, cells, where, call) {
     if (anyNA(rows)) {
         abort_tutti("data", sprintf("cell %s is not in %s.", cells[is.na(rows)][[1]], where), call)
     }
-    parts <- lapply(name, function(n) droplevels(as_category(table[[n]][rows])))
-    if (length(parts) == 1) parts[[1]] else droplevels(interaction(parts, sep = "_", lex.order = TRUE))
+    parts <- lapply(name, function(n) as_category(table[[n]][rows]))
+    if (length(parts) == 1) parts[[1]] else interaction(parts, sep = "_", lex.order = TRUE)
 }
 
 # Texts in the order that the core gives to categories, whatever the locale sorts by: a model trained here is that of the command line.

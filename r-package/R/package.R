@@ -9,8 +9,8 @@
 #'
 #' @useDynLib tutti, .registration = TRUE
 #' @importClassesFrom Matrix dgCMatrix
+#' @importClassesFrom SeuratObject SeuratCommand
 #' @importFrom methods as is new slot
-#' @importClassesFrom Matrix dgCMatrix
 #' @importFrom rlang abort inform warn
 #' @keywords internal
 "_PACKAGE"

@@ -7,11 +7,14 @@
 #' @param object A Seurat object, a SingleCellExperiment, what [RunConcord()] gives for a matrix, or a matrix of places, one row per cell.
 #' @param reduction Name of the reduction. Default: the last one with UMAP or t-SNE in its name, else the last.
 #' @param color.by What colours tell: name of a column of the cells' table or of a feature, or one value per cell. Numbers have a continuous scale,
-#'   all else colours of categories, which come again from the 41st on. Default: the identities of a Seurat object, else nothing.
+#'   all else colours of categories, which come again from the 41st on. A factor has its colours by all its levels, those without cells too, so that
+#'   two parts of an object can be compared. Default: the identities of a Seurat object, else nothing.
 #' @param split.by Column or values by which to draw a panel each, the cells of the other panels in grey beneath.
 #' @param dims The two dimensions to draw.
 #' @param label Write the names of the categories amid their cells.
 #' @param highlight Levels of `color.by` to keep in colour; all other cells are grey, beneath.
+#' @param levels Levels of `color.by` in the order of their colours, `levels(reference$celltype)` say, so that the cells of a query have the colours of
+#'   its reference. Default: the levels of the factor, or for texts those that occur.
 #' @param pt.size Size of points. Default: by the number of cells.
 #' @param shuffle `FALSE` draws cells in the order of the object.
 #' @param seed Seed of the random order. R's own random numbers are left alone.
@@ -22,8 +25,8 @@
 #' PlotEmbedding(pbmc, reduction = "tsne", color.by = "LYZ", split.by = "groups")
 #' @family figures
 #' @export
-PlotEmbedding <- function(object, reduction = NULL, color.by = NULL, split.by = NULL, dims = 1:2, label = FALSE, highlight = NULL, pt.size = NULL,
-                          shuffle = TRUE, seed = 1) {
+PlotEmbedding <- function(object, reduction = NULL, color.by = NULL, split.by = NULL, dims = 1:2, label = FALSE, highlight = NULL, levels = NULL,
+                          pt.size = NULL, shuffle = TRUE, seed = 1) {
     needs_package("ggplot2")
     call <- rlang::current_env()
     check_flag(label)
@@ -32,7 +35,7 @@ PlotEmbedding <- function(object, reduction = NULL, color.by = NULL, split.by = 
         color.by <- "ident"
     }
     data <- places(embedding, dims, call)
-    data$color <- colored_by(value_of_cells(object, color.by, embedding, "color.by", call))
+    data$color <- colored_by(value_of_cells(object, color.by, embedding, "color.by", call), levels, call)
     data$split <- paneled_by(value_of_cells(object, split.by, embedding, "split.by", call))
     check_highlight(highlight, data$color, call)
     look <- list(
@@ -48,7 +51,7 @@ PlotEmbedding <- function(object, reduction = NULL, color.by = NULL, split.by = 
         (if (!is.null(highlight) || !is.null(split.by)) beneath(data, look)) +
         colored_points(shown, look) +
         (if (!is.null(split.by)) ggplot2::facet_wrap("split", drop = FALSE)) +
-        axis_arrows(levels(data$split)) +
+        axis_arrows(base::levels(data$split)) +
         (if (label && is.factor(shown$color)) cluster_labels(shown, names(look$colors)[look$colors != missing_color])) +
         ggplot2::labs(x = axes[[1]], y = axes[[2]], color = if (length(color.by) == 1) color.by) +
         ggplot2::coord_fixed(clip = "off") +
@@ -126,8 +129,15 @@ value_of_cells <- function(object, by, embedding, name, call) {
 }
 
 # Numbers, or categories with the missing ones.
-colored_by <- function(values) {
-    if (is.numeric(values)) replace(values, !is.finite(values), NA) else paneled_by(values)
+colored_by <- function(values, levels, call) {
+    if (is.null(levels) || is.null(values)) {
+        return(if (is.numeric(values)) replace(values, !is.finite(values), NA) else paneled_by(values))
+    }
+    lacking <- setdiff(as.character(values[!is.na(values)]), levels)
+    if (length(lacking) > 0) {
+        abort_tutti("argument", sprintf("`levels` lacks %s, which `color.by` has; give all its levels.", said(lacking[[1]])), call)
+    }
+    with_missing(factor(values, levels = unique(levels)))
 }
 
 paneled_by <- function(values) if (!is.null(values)) with_missing(values)

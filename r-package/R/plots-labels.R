@@ -17,7 +17,7 @@ PlotComposition <- function(object, group.by, split.by) {
     call <- rlang::current_env()
     known <- cell_table(object, call)
     column <- function(name, argument) {
-        with_missing(table_column(known$table, check_string(name, argument, call = call), rownames(known$table), known$where, call))
+        with_missing(table_categories(known$table, check_string(name, argument, call = call), rownames(known$table), known$where, call))
     }
     whole <- column(group.by, "group.by")
     part <- column(split.by, "split.by")
@@ -105,7 +105,8 @@ label_columns <- function(columns, call) {
 #' @param from,to One label per cell each; or `from` alone, a data frame of two or more columns of labels, such as
 #'   `object[[c("celltype", "seurat_clusters")]]`.
 #' @param names What stands over the columns.
-#' @return A ggplot. Missing labels are a level of their own, the last one, in grey.
+#' @return A ggplot. Missing labels are a level of their own, the last one, in grey. In a column that shares levels with the first one, these have the
+#'   same colours as there.
 #' @examplesIf requireNamespace("ggplot2", quietly = TRUE)
 #' PlotRiver(SeuratObject::pbmc_small[[c("letter.idents", "RNA_snn_res.1", "groups")]])
 #' @family figures
@@ -122,6 +123,7 @@ PlotRiver <- function(from, to = NULL, names = NULL) {
     if (length(titles) != length(columns)) {
         abort_tutti("argument", sprintf("`names` has %d names for %d columns.", length(titles), length(columns)), call)
     }
+    columns <- lapply(columns, colored_like, columns[[1]])
     bars <- do.call(rbind, lapply(seq_along(columns), function(i) river_bars(columns[[i]], i)))
     flows <- do.call(rbind, lapply(seq_along(columns)[-1], function(i) river_flows(columns[[i - 1]], columns[[i]], bars, i)))
     half <- 0.5 * bar_width
@@ -139,6 +141,15 @@ PlotRiver <- function(from, to = NULL, names = NULL) {
         ggplot2::scale_y_reverse(NULL, breaks = NULL, expand = c(0.01, 0)) +
         theme_plain() +
         ggplot2::theme(axis.text.x.top = ggplot2::element_text(face = "bold"))
+}
+
+# The column in the colours of another one for the levels that both have: a type keeps its colour when it is predicted.
+colored_like <- function(column, other) {
+    named <- function(x) setdiff(names(attr(x, "colors")), attr(x, "missing"))
+    if (length(intersect(named(column), named(other))) > 0) {
+        attr(column, "colors")[named(column)] <- colors_of(union(named(other), named(column)))[named(column)]
+    }
+    column
 }
 
 # Width of a bar, where the distance of two is 1.

@@ -99,22 +99,25 @@ has_columns <- function(table, columns, name, call) {
     }
 }
 
-# Levels that occur, in their order; missing values are the last one, by name.
+# Levels that occur, in their order; missing values are the last one, by name. Colours are given by all levels, those that do not occur too: a part of
+# the cells is drawn in the colours of the whole.
 with_missing <- function(x) {
-    x <- droplevels(as_category(x))
+    x <- as_category(x)
+    colors <- colors_of(levels(x))
+    x <- droplevels(x)
     if (anyNA(x)) {
         name <- if ("missing" %in% levels(x)) "missing (NA)" else "missing"
         at <- is.na(x)
         levels(x) <- c(levels(x), name)
         x[at] <- name
         attr(x, "missing") <- name
+        colors[name] <- missing_color
     }
+    attr(x, "colors") <- colors
     x
 }
 
+colors_of <- function(levels) stats::setNames(tutti_colors(length(levels)), levels)
+
 # A colour per level, grey for the missing ones.
-level_colors <- function(x) {
-    colors <- stats::setNames(tutti_colors(nlevels(x)), levels(x))
-    colors[attr(x, "missing")] <- missing_color
-    colors
-}
+level_colors <- function(x) attr(x, "colors")[levels(x)]

@@ -88,6 +88,36 @@ add_to_seurat <- function(object, out, reduction.name, reduction.key) {
     object
 }
 
+# What `Command(object)` shows, with the settings of `...` too. LogSeuratCommand() of SeuratObject writes the call out as text, and a call made by
+# do.call() holds the object itself: the text, kept in the object, is larger than it and grows with every call.
+log_command <- function(object, name, params, call) {
+    call.string <- paste(deparse(brief_call(name, call), width.cutoff = 500), collapse = " ")
+    title <- paste(c(name, params$assay), collapse = ".")
+    object[[title]] <- new(
+        "SeuratCommand", name = title, time.stamp = Sys.time(), assay.used = params$assay, call.string = call.string, params = params
+    )
+    object
+}
+
+# The call as it was written; of values that stand in it themselves only short ones.
+brief_call <- function(name, call) {
+    call[[1]] <- as.name(name)
+    for (i in seq_along(call)[-1]) {
+        # Of `object[, 1]` one part is empty.
+        if (!identical(call[[i]], quote(expr = ))) {
+            call[[i]] <- brief_argument(call[[i]])
+        }
+    }
+    call
+}
+
+brief_argument <- function(x) {
+    if (is.call(x)) {
+        return(brief_call(if (is.symbol(x[[1]])) x[[1]] else "...", x))
+    }
+    if (is.symbol(x) || (is.atomic(x) && length(x) <= 10)) x else as.name(class(x)[[1]])
+}
+
 # An assay whose key is valid, so that nothing is said about it.
 new_assay <- function(values, name, counts = FALSE) {
     assay <- if (counts) SeuratObject::CreateAssayObject(counts = values) else SeuratObject::CreateAssayObject(data = values)

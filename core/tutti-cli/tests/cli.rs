@@ -154,7 +154,7 @@ fn what_is_wrong_is_named_with_the_way_out() {
         (&[], 2, "candidates: tech (3 levels), cell_type (4 levels)"),
         (&["--batch", "nope"], 3, "there is no obs column `nope`; the columns are: tech, cell_type"),
         (&["--batch", "tech", "--temperature", "0"], 2, "`temperature` must be above 0"),
-        (&["--batch", "tech", "--set", "latent_dimm=3"], 2, "`latent_dimm` is no setting"),
+        (&["--batch", "tech", "--set", "latent_dimm=3"], 2, "`latent_dimm` is no setting; did you mean `latent_dim`?"),
         (&["--batch", "tech", "--layer", "counts"], 3, "there is no layer `counts`"),
         (&["--batch", "tech", "--device", "cuda"], 2, "--device cpu"),
         (&["--batch", "tech", "--label", "cell_type"], 2, "use_classifier=true"),

@@ -60,11 +60,14 @@ test_that("variable features are trained on, others where they are asked for", {
     })
 })
 
-test_that("a wrong setting is named, with those there are", {
+test_that("a wrong setting is named, with the nearest of those there are", {
     # The list of settings grows with the method.
     shortened <- function(lines) sub("(the settings are: )batch_size, .*", "\\1batch_size, ...", lines)
-    expect_snapshot(refusal(run(pbmc(), "groups", latnt_dim = 3)), transform = shortened)
+    expect_snapshot(refusal(run(pbmc(), "groups", magic = 3)), transform = shortened)
     expect_snapshot({
+        refusal(run(pbmc(), "groups", latnt_dim = 3))
+        refusal(run(pbmc(), "groups", latent.dim = 3))
+        refusal(run(pbmc(), "groups", hidden_dims = 3))
         refusal(run(pbmc(), "groups", temperature = "warm"))
         refusal(run(pbmc(), "groups", temperature = -1))
         refusal(run(pbmc(), "groups", temperature = NA))
@@ -192,4 +195,26 @@ test_that("a table of groups takes the place of the layers, and one layer alone 
         refusal(integrate(whole, layers = "data"))
         refusal(integrate(whole, layers = "data", groups = groups[1:70, , drop = FALSE]))
     })
+})
+
+test_that("settings that rarely help together are warned of before any training", {
+    expect_silent(ConcordSettings(p_intra_domain = 0.95))
+    expect_warning(settings <- ConcordSettings(p_intra_domain = 0.5), "use 0.95 or more", class = "tutti_warning")
+    expect_identical(settings$p_intra_domain, 0.5)
+    expect_named(ConcordSettings(), names(settings))
+})
+
+test_that("a call is logged as it was written, with its settings, and by do.call() without the object's text", {
+    command <- function(object) object[["RunConcord.RNA"]]
+    short <- list(n_epochs = 1, latent_dim = 4, verbose = FALSE)
+    data <- pbmc()
+    written <- command(RunConcord(data[, 1:60], group.by = "groups", n_epochs = 1, latent_dim = 4, verbose = FALSE))
+    expect_identical(written@call.string, 'RunConcord(data[, 1:60], group.by = "groups", n_epochs = 1, latent_dim = 4, verbose = FALSE)')
+    expect_identical(written@assay.used, "RNA")
+    expect_identical(written@params[c("group.by", "n_epochs", "reduction.name", "seed.use")], list(group.by = "groups", n_epochs = 1, reduction.name = "concord", seed.use = 42))
+
+    once <- do.call(RunConcord, c(list(data, group.by = "groups"), short))
+    expect_identical(command(once)@call.string, 'RunConcord(Seurat, group.by = "groups", n_epochs = 1, latent_dim = 4, verbose = FALSE)')
+    again <- do.call("RunConcord", c(list(once, group.by = "groups"), short))
+    expect_lt(abs(as.numeric(utils::object.size(again) - utils::object.size(once))), 2000)
 })

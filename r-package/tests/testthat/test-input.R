@@ -31,16 +31,6 @@ test_that("logical matrices are read as zeros and ones", {
     expect_identical(embed(as(there, "nMatrix")), expected)
 })
 
-test_that("matrices on disk are read through their own conversion", {
-    methods::setClass("IterableMatrix", representation(held = "dgCMatrix"), where = environment())
-    methods::setAs("IterableMatrix", "dgCMatrix", function(from) from@held, where = environment())
-    on_disk <- methods::new("IterableMatrix", held = counts_of())
-    expect_identical(embed(on_disk), embed())
-
-    skip_if_not_installed("DelayedArray")
-    expect_identical(embed(DelayedArray::DelayedArray(counts_of())), embed())
-})
-
 test_that("a dgCMatrix is handed to Rust as it is, and nothing of it changes", {
     counts <- counts_of()
     before <- counts@x + 0

@@ -231,6 +231,23 @@ test_that("a river keeps every cell: bars and flows are as high as they have cel
     expect_identical(ggplot2::ggplot_build(plot)$layout$panel_params[[1]]$x$get_labels(), c("before", "after"))
 })
 
+test_that("a level has the same colour in every part of the cells and in every column", {
+    three <- factor(c("a", "b", "c", "c"), levels = c("a", "b", "c"))
+    where <- cbind(1:4, 1:4)
+    points <- drawn(PlotEmbedding(where[3:4, ], color.by = three[3:4]), "GeomPoint")
+    expect_identical(points$colour, rep(tutti_colors(3)[[3]], 2))
+    query <- function(levels) PlotEmbedding(where, color.by = c("c", "c", NA, "b"), levels = levels)
+    expect_setequal(drawn(query(levels(three)), "GeomPoint")$colour, c(tutti_colors(3)[2:3], "#D0D0D0"))
+    expect_error(query(c("a", "b")), "lacks \"c\"", class = "tutti_error_argument")
+    shares <- PlotComposition(data.frame(kind = three, part = factor("x"))[2:4, ], "part", "kind")
+    expect_setequal(drawn(shares, "GeomBar")$fill, tutti_colors(3)[2:3])
+
+    bars <- drawn(PlotRiver(three, c("b", "b", "c", NA)), "GeomRect")
+    expect_identical(bars$fill, c(tutti_colors(3), tutti_colors(3)[2:3], "#D0D0D0"))
+    others <- drawn(PlotRiver(three, c("x", "x", "y", "y")), "GeomRect")
+    expect_identical(others$fill, c(tutti_colors(3), tutti_colors(2)))
+})
+
 test_that("flows leave their bar without gaps and end in the other without gaps", {
     columns <- lapply(list(c(1, 1, 2, 2, 3, 1), c(2, 1, 2, 3, 3, 3)), function(x) tutti:::with_missing(x))
     bars <- rbind(tutti:::river_bars(columns[[1]], 1), tutti:::river_bars(columns[[2]], 2))

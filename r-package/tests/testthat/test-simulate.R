@@ -40,6 +40,14 @@ test_that("whole numbers are counts, and a second assay comes with its preset", 
     expect_true("second" %in% SeuratObject::Assays(SimulateCells("rna_protein", n_cells = 60, n_genes = 60)))
 })
 
+test_that("a second assay and a curve of losses can be added to any preset", {
+    cells <- SimulateCells("three_clusters", n_cells = 60, n_genes = 40, modality = list(kind = "protein", n = 10), as = "list")
+    expect_identical(dim(cells$second), c(10L, 60L))
+    given <- list(preset = "three_clusters", n_cells = 60, n_genes = 40, level = 5, as = "list")
+    lost <- do.call(SimulateCells, c(given, list(dropout_curve = list(mid = 10))))
+    expect_lt(sum(lost$measured@x != 0), 0.1 * sum(do.call(SimulateCells, given)$measured@x != 0))
+})
+
 test_that("every preset simulates", {
     presets <- SimulationPresets()
     expect_named(presets, c("preset", "description"))
@@ -55,6 +63,7 @@ test_that("what cannot be simulated is refused", {
     expect_snapshot({
         refusal(SimulateCells("five_circles"))
         refusal(SimulateCells(n_cell = 3))
+        refusal(SimulateCells(magic = 3))
         refusal(SimulateCells(n_cells = 0))
         refusal(SimulateCells(dropout = 2))
         refusal(SimulateCells(layers = "noise"))

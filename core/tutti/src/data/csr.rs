@@ -312,6 +312,7 @@ impl<'a> CsrView<'a> {
     /// Owned copy.
     pub fn to_csr(&self) -> Csr {
         let mut out = Csr::empty(self.n_cols);
+        out.reserve(self.n_rows(), self.nnz());
         for i in 0..self.n_rows() {
             out.push_row(self.row(i));
         }

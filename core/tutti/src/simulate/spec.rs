@@ -69,12 +69,10 @@ pub struct Spec {
     /// What is drawn around the noise-free expression.
     pub noise: Noise,
     /// Losses that depend on the noise-free expression, as Splatter draws them; none by default.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub dropout_curve: Option<DropoutCurve>,
     /// Batches and what sets them apart.
     pub batches: Batches,
     /// A second assay of the same cells; none by default.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub modality: Option<Modality>,
 }
 

@@ -3,6 +3,7 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::data::{CellSource, Csr, row_blocks};
 use crate::error::Error;
+use crate::model::with_settings;
 use crate::threads::Threads;
 
 fn dense(spec: &Spec, layer: Layer) -> ndarray::Array2<f32> {
@@ -534,6 +535,16 @@ fn a_spec_reads_back_as_it_was_written() {
         assert_eq!(serde_json::from_str::<Spec>(&text).unwrap(), spec, "{name}");
     }
     assert_eq!(serde_json::from_str::<Spec>("{}").unwrap(), Spec::default());
+}
+
+#[test]
+fn what_is_none_by_default_can_be_set_by_name_and_unset() {
+    let changes = serde_json::json!({"dropout_curve": {"mid": 1.0}, "modality": {"kind": "protein"}});
+    let spec = with_settings(&Spec::default(), changes.as_object().unwrap()).unwrap();
+    assert_eq!(spec.dropout_curve, Some(DropoutCurve { mid: 1.0, shape: -1.0 }));
+    assert!(matches!(spec.modality, Some(Modality::Protein(_))));
+    let none = serde_json::json!({"dropout_curve": null, "modality": null});
+    assert_eq!(with_settings(&spec, none.as_object().unwrap()).unwrap(), Spec::default());
 }
 
 #[test]

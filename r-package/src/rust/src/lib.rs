@@ -3,6 +3,7 @@
 // The functions that extendr's macros write have no documentation; R's pages are in `R/`.
 #![allow(missing_docs)]
 
+mod blocks;
 mod guard;
 mod info;
 mod json;
@@ -21,6 +22,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 extendr_module! {
     mod tutti;
+    use blocks;
     use info;
     use model;
     use score;

@@ -6,6 +6,7 @@ use extendr_api::prelude::*;
 use ndarray::Array2;
 use tutti::data::{Categorical, CellSource, Cells, CsrView, Indices, Offsets, Stacked, Values};
 
+use crate::blocks::Blocks;
 use crate::guard::Failure;
 
 type Outcome<T> = std::result::Result<T, Failure>;
@@ -17,18 +18,18 @@ pub struct BorrowedCells {
     _matrices: Vec<Robj>,
 }
 
-/// Cells from `list(matrices, cells, genes, columns, ..)`: matrices of class dgCMatrix, genes x cells, with the same genes, side by side; columns
-/// as factors by name.
+/// Cells from `list(matrices, cells, genes, columns, ..)`: matrices of genes x cells with the same genes, side by side, of class dgCMatrix or
+/// read into [`Blocks`]; columns as factors by name.
 pub fn cells(input: &Robj) -> Outcome<BorrowedCells> {
     let genes = strings(&field(input, "genes")?)?;
     let names = strings(&field(input, "cells")?)?;
     let matrices: Vec<Robj> = list(&field(input, "matrices")?)?.values().collect();
     let mut parts: Vec<Arc<dyn CellSource>> = Vec::with_capacity(matrices.len());
-    let mut first = 0;
     for matrix in &matrices {
-        let view = view(matrix, &genes, &names[first.min(names.len())..])?;
-        first += view.n_rows();
-        parts.push(Arc::new(view));
+        match Blocks::of(matrix)? {
+            Some(blocks) => parts.extend(blocks),
+            None => parts.push(Arc::new(view(matrix)?)),
+        }
     }
     let mut cells = Cells::new(Stacked::new(parts)?, names, genes)?;
     for (name, column) in list(&field(input, "columns")?)?.iter() {
@@ -37,30 +38,38 @@ pub fn cells(input: &Robj) -> Outcome<BorrowedCells> {
     Ok(BorrowedCells { cells, _matrices: matrices })
 }
 
-/// The dgCMatrix as cells x genes, without a copy: its columns, the cells, are compressed rows here.
-fn view(matrix: &Robj, genes: &[String], cells: &[String]) -> Outcome<CsrView<'static>> {
+/// The dgCMatrix as cells x genes, without a copy: its columns, the cells, are compressed rows here. The caller keeps `matrix` for as long as
+/// the view lives.
+pub fn view(matrix: &Robj) -> Outcome<CsrView<'static>> {
     let slot =
         |name: &str| matrix.get_attrib(name).ok_or_else(|| Failure::new("internal", format!("a matrix without slot {name}")));
-    let (p, i, x) = (slot("p")?, slot("i")?, slot("x")?);
+    let (p, i, x, dim) = (slot("p")?, slot("i")?, slot("x")?, slot("Dim")?);
     let wrong = |name: &str| Failure::new("internal", format!("slot {name} of a matrix has another type"));
     let offsets: &'static [i32] = p.as_integer_slice().ok_or_else(|| wrong("p"))?;
     let indices: &'static [i32] = i.as_integer_slice().ok_or_else(|| wrong("i"))?;
+    let n_genes = dim.as_integer_slice().and_then(|d| d.first().copied()).ok_or_else(|| wrong("Dim"))?;
     let values = x.as_real_slice().ok_or_else(|| wrong("x"))?;
     // SAFETY: the slots are parts of `matrix`, which the caller keeps protected for as long as the view lives (`BorrowedCells`), R moves no
     // vector, and nothing writes into them: the package hands over matrices that R code can still see, which R copies before a change.
     let values: &'static [f64] = unsafe { std::mem::transmute::<&[f64], &'static [f64]>(values) };
     if let Some(at) = values.iter().position(|v| !(*v as f32).is_finite()) {
         let cell = offsets.partition_point(|start| *start as usize <= at) - 1;
-        let name = |names: &[String], at: usize| names.get(at).cloned().unwrap_or_else(|| format!("number {}", at + 1));
         return Err(tutti::Error::Value {
             what: format!("value {:?}", values[at]),
-            cell: name(cells, cell),
-            gene: name(genes, indices[at] as usize),
+            cell: name_along(matrix, 1, cell),
+            gene: name_along(matrix, 0, indices[at] as usize),
             fix: "replace it by a finite number or drop the cell".into(),
         }
         .into());
     }
-    Ok(CsrView::new(genes.len(), Offsets::I32(offsets), Indices::I32(indices), Values::F64(values))?)
+    Ok(CsrView::new(n_genes as usize, Offsets::I32(offsets), Indices::I32(indices), Values::F64(values))?)
+}
+
+/// Name of a row (0) or column (1) of a matrix, or its number.
+fn name_along(matrix: &Robj, margin: usize, at: usize) -> String {
+    let names = matrix.get_attrib("Dimnames").and_then(|d| d.as_list()).and_then(|d| d.values().nth(margin));
+    let name = names.and_then(|n| n.as_string_vector()).and_then(|n| n.into_iter().nth(at));
+    name.unwrap_or_else(|| format!("number {}", at + 1))
 }
 
 /// A factor, NA as missing.

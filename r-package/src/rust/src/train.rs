@@ -56,12 +56,13 @@ pub fn config(preset: &str, settings: &Robj) -> std::result::Result<ConcordConfi
     Ok(config)
 }
 
-/// All settings of CONCORD.
+/// All settings of CONCORD, and what the user should know about them.
 #[extendr]
 fn rust_concord_settings(preset: &str, settings: Robj) -> Robj {
     guard(|| {
-        let config = serde_json::to_value(config(preset, &settings)?);
-        Ok(json::robj(&config.map_err(|e| Failure::new("internal", e.to_string()))?))
+        let config = config(preset, &settings)?;
+        let settings = serde_json::to_value(&config).map_err(|e| Failure::new("internal", e.to_string()))?;
+        Ok(List::from_pairs([("settings", json::robj(&settings)), ("warnings", config.warnings().into())]).into())
     })
 }
 
