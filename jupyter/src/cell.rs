@@ -26,6 +26,8 @@ pub struct Cell {
     pub interrupts: usize,
     /// The last line of standard error.
     held: String,
+    /// The last that was shown of it.
+    shown: String,
     panic: Option<(String, String)>,
     panicked: bool,
     returned: bool,
@@ -59,6 +61,7 @@ impl Cell {
             flushed: false,
             interrupts: 0,
             held: String::new(),
+            shown: String::new(),
             panic: None,
             panicked: false,
             returned: false,
@@ -126,7 +129,8 @@ impl Cell {
         if self.returned || self.held.is_empty() {
             return Vec::new();
         }
-        vec![Shown::stderr(&std::mem::take(&mut self.held))]
+        self.shown = std::mem::take(&mut self.held);
+        vec![Shown::stderr(&self.shown)]
     }
 
     /// What went wrong, if anything did.
@@ -144,7 +148,10 @@ impl Cell {
                 let (text, location) = self.panic.clone().unwrap_or_default();
                 Some(message::panic(&text, &location))
             }
-            Outcome::Ran(_) if self.returned => Some(message::returned(&self.held)),
+            Outcome::Ran(_) if self.returned => {
+                let text = if self.held.is_empty() { &self.shown } else { &self.held };
+                Some(if self.interrupts > 0 { message::interrupted(text.trim_end()) } else { message::returned(text) })
+            }
             Outcome::Ran(_) => self.kept.as_deref().map(message::interrupted),
         }
     }

@@ -32,7 +32,6 @@ pub fn run() -> Result<()> {
             version("jupyter", "--version", "`pip install jupyterlab`, or use another front end, such as VS Code"),
             "opens notebooks",
         ),
-        ("std's source", standard_source(), "types of more variables are found, and the standard library completed"),
         ("mold", version("mold", "--version", "`apt install mold`"), "cells link faster"),
     ] {
         match found {
@@ -52,7 +51,8 @@ fn version(program: &str, argument: &str, how: &str) -> std::result::Result<Stri
     Ok(text.lines().find(|l| !l.is_empty()).unwrap_or_default().trim().to_owned())
 }
 
-fn standard_source() -> std::result::Result<String, String> {
+/// Folder of the standard library's source, or how to get it.
+pub fn standard_source() -> std::result::Result<String, String> {
     let sysroot = version("rustc", "--print=sysroot", "install Rust")?;
     let folder = std::path::Path::new(&sysroot).join("lib/rustlib/src/rust/library");
     match folder.is_dir() {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use jupyter_protocol::JupyterKernelspec;
 
@@ -38,6 +39,7 @@ impl Install {
             return Err(Error::Build(problem));
         }
         let folder = library_folder()?;
+        add_standard_source();
         eprintln!("Building the prelude (some minutes the first time) ...");
         let library = Library::build(&workspace, &self.profile, &folder)?;
         let program = std::env::current_exe().map_err(|source| Error::File { path: "tutti-jupyter".into(), source })?;
@@ -47,6 +49,17 @@ impl Install {
         println!("kernel:  {}", spec.display());
         println!("Open a notebook with `jupyter lab` and choose the kernel «Rust (Tutti)».");
         Ok(())
+    }
+}
+
+/// evcxr's rust-analyzer reads the standard library's source to know the types of variables.
+fn add_standard_source() {
+    let added = Command::new("rustup").args(["component", "add", "rust-src"]).stderr(Stdio::null()).status();
+    if !added.is_ok_and(|status| status.success()) && crate::doctor::standard_source().is_err() {
+        eprintln!(
+            "warning: the source of Rust's standard library is not there, so that types of most variables must be written down;"
+        );
+        eprintln!("         get it with `rustup component add rust-src`");
     }
 }
 

@@ -138,6 +138,10 @@ fn compile(workspace: &Path, profile: &str) -> Result<Artifacts> {
         // The tests' profile takes all packages, so that none is compiled a second time for fewer features.
         command.args(["--package", PACKAGE]);
     }
+    // What cargo itself sets where it runs this program, e.g. for its tests, would make build scripts run anew.
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(set_by_cargo)) {
+        command.env_remove(name);
+    }
     let output = command
         .current_dir(workspace)
         .env_remove("RUSTC_WRAPPER")
@@ -153,6 +157,12 @@ fn compile(workspace: &Path, profile: &str) -> Result<Artifacts> {
         artifacts.add(&message);
     }
     Ok(artifacts)
+}
+
+fn set_by_cargo(name: &str) -> bool {
+    ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_", "CARGO_PRIMARY_", "CARGO_TARGET_TMPDIR", "OUT_DIR"]
+        .iter()
+        .any(|prefix| name.starts_with(prefix))
 }
 
 impl Artifacts {

@@ -47,18 +47,25 @@ impl Output {
 
     /// The text of a line that has not ended, such as a prompt or a progress bar, where it is certain to be text.
     pub fn unfinished(&mut self) -> Option<Part> {
-        let may_be = |word: &[u8]| self.line.starts_with(word) || word.starts_with(&self.line);
-        if self.line.is_empty() || self.in_content || may_be(EVCXR) || may_be(MARK) || find(&self.line, MARK).is_some() {
+        if self.in_content {
             return None;
         }
-        // The first bytes of a letter wait for its last.
+        // What may become a word that is not text waits for the rest of it.
+        let begins = [MARK, EVCXR].into_iter().filter_map(|word| may_begin(&self.line, word)).min();
+        let rest = self.line.split_off(begins.unwrap_or(self.line.len()));
+        let text = self.whole_letters();
+        self.line.extend_from_slice(&rest);
+        (!text.is_empty()).then(|| said(&text))
+    }
+
+    /// Takes the line so far, without the first bytes of a letter that has not come whole.
+    fn whole_letters(&mut self) -> Vec<u8> {
         let whole = match std::str::from_utf8(&self.line) {
             Err(e) if e.error_len().is_none() => e.valid_up_to(),
             _ => self.line.len(),
         };
         let rest = self.line.split_off(whole);
-        let text = std::mem::replace(&mut self.line, rest);
-        (!text.is_empty()).then(|| said(&text))
+        std::mem::replace(&mut self.line, rest)
     }
 
     fn whole_line(&mut self, line: &[u8], parts: &mut Vec<Part>) {
@@ -104,6 +111,11 @@ fn marked_line(line: &[u8], at: usize, parts: &mut Vec<Part>) {
 
 fn said(text: &[u8]) -> Part {
     Part::Event(Event::Stream { name: Stream::Stdout, text: String::from_utf8_lossy(text).into_owned() })
+}
+
+/// Where the word stands, or the beginning of it at the end of the line.
+fn may_begin(line: &[u8], word: &[u8]) -> Option<usize> {
+    (0..line.len()).find(|at| line[*at..].starts_with(word) || word.starts_with(&line[*at..]))
 }
 
 fn find(line: &[u8], word: &[u8]) -> Option<usize> {

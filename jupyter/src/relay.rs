@@ -79,11 +79,12 @@ impl Relay {
                 let _ = self.child.kill();
                 return Ok(1);
             }
-            if err {
-                self.read_stderr()?;
-            }
+            // First what was shown: an error that ends a cell is written after it.
             if out && !self.read_stdout()? {
                 return self.ended();
+            }
+            if err && readable(&self.stderr)? {
+                self.read_stderr()?;
             }
         }
     }

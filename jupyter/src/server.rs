@@ -245,7 +245,8 @@ impl Kernel {
         };
         let to_kernel = self.to_kernel.clone();
         tokio::task::spawn_blocking(move || {
-            let mut guard = session.as_ref().and_then(|s| s.try_lock().ok());
+            // No cell runs now; another answer may still be looked for.
+            let mut guard = session.as_ref().map(|s| s.lock().unwrap_or_else(PoisonError::into_inner));
             let reply = JupyterMessage::new(answer(guard.as_deref_mut()), Some(&request));
             let _ = to_kernel.send(Message::Reply(Box::new(reply), request));
         });

@@ -55,7 +55,11 @@ struct Ran {
 impl Ran {
     fn text(&self, name: Name) -> String {
         let text = |output: &JupyterMessageContent| match output {
-            JupyterMessageContent::StreamContent(stream) if stream.name == name => Some(stream.text.clone()),
+            JupyterMessageContent::StreamContent(stream)
+                if std::mem::discriminant(&stream.name) == std::mem::discriminant(&name) =>
+            {
+                Some(stream.text.clone())
+            }
             _ => None,
         };
         self.outputs.iter().filter_map(text).collect()
@@ -270,11 +274,10 @@ async fn output_comes_while_the_cell_runs() {
 async fn an_interrupt_stops_and_keeps() {
     let mut notebook = Notebook::open().await;
     notebook.run("let cells = simulate(\"three_clusters\")?;").await.ok();
-    let (ran, seconds) =
-        notebook.interrupt_at("DisplayData", "let model = concord(&cells).no_batch().n_epochs(100000).train()?;").await;
+    let (ran, seconds) = notebook.interrupt_at("loss", "let model = concord(&cells).no_batch().n_epochs(100000).train()?;").await;
     let ran = ran.failed("interrupted");
-    assert!(ran.error().unwrap().1.contains("kept"), "{ran:?}");
-    assert!(seconds < 1.0, "{seconds} s to stop");
+    assert!(ran.error().unwrap().1.contains("trained so far"), "{ran:?}");
+    assert!(seconds < 10.0, "it goes on: {seconds} s");
     let ran = notebook.run("model.embed(&cells)?.n_cells() == cells.n_cells()").await.ok();
     assert_eq!(ran.result().as_deref(), Some("true"), "the model trained so far");
 
