@@ -1,7 +1,7 @@
 //! LCL on real barcoded cells, beside principal components of the same cells.
 
 use ndarray::Array2;
-use tutti::data::{Cells, Lineages};
+use tutti::data::{Categorical, Cells, Lineages};
 use tutti::downstream::{
     FateConfig, FateDecoder, FateTargets, FateTimes, LineageGenesConfig, LineagePairConfig, lineage_genes, lineage_pairs,
 };
@@ -9,6 +9,7 @@ use tutti::metrics::{PairScores, lineage_error, pair_scores};
 use tutti::observe::{CancelToken, Silent};
 use tutti::preprocess::{Normalized, PcaConfig, TargetSum, pca, to_memory};
 use tutti::rng::Rng;
+use tutti::simulate::{Lineage, Simulation, Spec, Structure, Truth};
 use tutti::systems::lcl::{Lcl, LclConfig, LclInput, Mode};
 use tutti::threads::Threads;
 use tutti_io::{AnnData, ReadOptions, read};
@@ -44,6 +45,36 @@ fn fit(cells: &Cells<'static>, input: &LclInput, config: LclConfig) -> Lcl {
 
 fn components(cells: &Cells<'static>) -> Array2<f32> {
     pca(cells.source(), &PcaConfig { n_components: 30, ..Default::default() }).unwrap().scores
+}
+
+#[test]
+fn fates_of_simulated_cells_are_told_better_than_by_the_mean_and_the_majority() {
+    let clones = Lineage { n_clones: 40, clone_spread: 0.3, ..Default::default() };
+    let spec = Spec { n_cells: 1500, n_genes: 300, structure: Structure::Lineage(clones), ..Spec::preset("lineage").unwrap() };
+    let simulation = Simulation::new(&spec).unwrap();
+    let counts = simulation.cells().unwrap();
+    let logged = to_memory(&Normalized::new(counts.shared_source(), Some(TargetSum::Fixed(1e4)), true).unwrap()).unwrap();
+    let cells = counts.with_source(logged, simulation.gene_names().to_vec()).unwrap();
+    let lineages = Lineages::from_column(cells.column("barcode").unwrap());
+    let days = simulation.truth().unwrap().into_iter().find_map(|(name, truth)| match truth {
+        Truth::Number(days) if name == "day" => Some(Categorical::from_values(days.iter().map(|d| Some(d.to_string())))),
+        _ => None,
+    });
+    let times = FateTimes { early: vec!["2".into(), "4".into()], last: "6".into(), min_final: 5, smoothing: 1e-3 };
+    let targets = FateTargets::new(&lineages, &days.unwrap(), cells.column("cell_type").unwrap(), &times).unwrap();
+    let test = lineages.split_within(0.2, 5, &Rng::new(0));
+    let (held_out, rest): (Vec<_>, Vec<_>) = (0..targets.cells.len()).partition(|row| test.contains(&targets.cells[*row]));
+    let (held_out, rest) = (targets.select(&held_out), targets.select(&rest));
+    let config = LclConfig { encoder_dims: vec![64, 32], n_epochs: 20, accumulate: 1, lr: 1e-3, ..Default::default() };
+    let z = fit(&cells, &LclInput { lineages, test }, config).embed(cells.source()).unwrap();
+    let threads = Threads::new(2).unwrap();
+    let (decoder, ..) =
+        FateDecoder::fit(z.view(), &rest, FateConfig::default(), threads, &mut Silent, &CancelToken::default()).unwrap();
+    let ours = held_out.score(decoder.predict(z.select(ndarray::Axis(0), &held_out.cells).view()).unwrap().view()).unwrap();
+    let guess = rest.mean().broadcast(held_out.shares.dim()).unwrap().to_owned();
+    let mean = held_out.score(guess.view()).unwrap();
+    println!("simulated fates: {ours:?}, by the mean {mean:?}, {} cells", held_out.cells.len());
+    assert!(ours.0 < 0.9 * mean.0 && ours.1 > mean.1 + 0.1, "{ours:?} {mean:?}");
 }
 
 #[test]

@@ -318,10 +318,10 @@ mod tests {
             [w.as_tensor(), b.as_tensor()].map(|t| t.flatten_all().unwrap().to_vec1::<f32>().unwrap())
         };
         let config = AdamConfig { weight_decay: 0.3, ..Default::default() };
-        let (one, three) = (train(&[whole.clone()], config), train(&[part(0..1), part(1..4), part(4..6)], config));
+        let (one, three) = (train(std::slice::from_ref(&whole), config), train(&[part(0..1), part(1..4), part(4..6)], config));
         assert!(one.concat().iter().zip(three.concat()).all(|(a, b)| (a - b).abs() < 1e-5));
         // Only the weights decay, unless asked otherwise.
-        let without = train(&[whole.clone()], AdamConfig { weight_decay: 0.0, ..config });
+        let without = train(std::slice::from_ref(&whole), AdamConfig { weight_decay: 0.0, ..config });
         assert!(one[0] != without[0] && train(&[whole], AdamConfig { decay: Decay::All, ..config })[1] != one[1]);
     }
 

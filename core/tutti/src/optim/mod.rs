@@ -10,6 +10,6 @@ mod sgd;
 pub use adam::{Adam, AdamConfig};
 pub use decay::Decay;
 pub use gradients::Gradients;
-pub use optimizer::{Optimizer, OptimizerConfig};
+pub use optimizer::{Optimizer, OptimizerConfig, OptimizerState};
 pub use schedule::Schedule;
 pub use sgd::{Sgd, SgdConfig};

@@ -45,6 +45,9 @@ impl OptimizerConfig {
     }
 }
 
+/// Named tensors, and updates made so far by parameter group.
+pub type OptimizerState = (Vec<(String, Tensor)>, BTreeMap<usize, u64>);
+
 /// An optimiser with its state.
 #[derive(Debug)]
 pub enum Optimizer {
@@ -88,7 +91,7 @@ impl Optimizer {
     ///
     /// # Errors
     /// Where the device fails.
-    pub fn state(&self, parameters: &Parameters) -> Result<(Vec<(String, Tensor)>, BTreeMap<usize, u64>)> {
+    pub fn state(&self, parameters: &Parameters) -> Result<OptimizerState> {
         Ok(match self {
             Self::Adam(adam) => (adam.state(parameters)?, adam.steps().clone()),
             Self::Sgd(sgd) => (sgd.state(parameters)?, BTreeMap::new()),

@@ -252,7 +252,7 @@ fn two_of(n: usize, stream: &mut Stream) -> (usize, usize) {
 /// in a round is in the first pair of the next. All n (n - 1) / 2 pairs are there once.
 fn tournament_pair(n: usize, t: usize) -> (usize, usize) {
     // Players on a circle; the last of an even number stands in its middle.
-    let circle = if n % 2 == 0 { n - 1 } else { n };
+    let circle = if n.is_multiple_of(2) { n - 1 } else { n };
     let per_round = n / 2;
     let (round, i) = (t / per_round, t % per_round);
     match (n % 2, i) {
