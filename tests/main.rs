@@ -1,8 +1,10 @@
 //! Tests that need several crates.
 
+mod attribution;
 mod communities;
 mod label_transfer;
 mod layering;
+mod lineages;
 mod metrics;
 mod palettes;
 mod preprocess;

@@ -11,14 +11,18 @@ macro_rules! say {
 mod concord;
 mod demo;
 mod error;
+mod fate;
 mod info;
 mod input;
+mod lcl;
+mod output;
 mod predict;
 mod progress;
 mod score;
 mod settings;
 mod simulate;
 mod summary;
+mod training;
 mod transfer;
 
 use clap::{Parser, Subcommand};
@@ -42,6 +46,10 @@ struct Tutti {
 enum Command {
     /// Train CONCORD on a file and write the integrated embedding
     Concord(Box<concord::Arguments>),
+    /// Train LCL on barcoded cells and write an embedding in which lineages lie together
+    Lcl(Box<lcl::Arguments>),
+    /// Tell from early cells what their lineages become
+    Fate(Box<fate::Arguments>),
     /// Embed new cells with a trained model
     Predict(Box<predict::Arguments>),
     /// Name new cells after the nearest cells of a labelled reference
@@ -62,6 +70,8 @@ fn main() -> std::process::ExitCode {
     unsafe { tutti_io::set_library_defaults() };
     let outcome = match Tutti::parse().command {
         Command::Concord(arguments) => concord::run(&arguments, started),
+        Command::Lcl(arguments) => lcl::run(&arguments, started),
+        Command::Fate(arguments) => fate::run(&arguments),
         Command::Predict(arguments) => predict::run(&arguments),
         Command::Transfer(arguments) => transfer::run(&arguments),
         Command::Score(arguments) => score::run(&arguments),

@@ -2,31 +2,37 @@
 
 use std::path::PathBuf;
 
+use ndarray::Array2;
+use tutti::data::CellSource;
+use tutti::model::{SavedModel, System};
 use tutti::observe::Observer;
-use tutti::preprocess::prepare_query;
+use tutti::preprocess::{Preprocessing, prepare_query};
 use tutti::systems::concord::Concord;
+use tutti::systems::lcl::Lcl;
 use tutti::threads::Threads;
 use tutti_io::Additions;
 
 use crate::Result;
-use crate::concord::{check_output, class_columns, device, write_embedding};
+use crate::concord::class_columns;
+use crate::error::CliError;
 use crate::input::{InputArguments, origin};
+use crate::output::{check_output, write_embedding};
 use crate::progress::Reporter;
 use crate::settings::RunArguments;
 
 /// Arguments of `tutti predict`.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Model that `tutti concord --save-model` wrote
+    /// Model that `--save-model` of `tutti concord` or `tutti lcl` wrote
     pub model: PathBuf,
     /// New cells
     pub input: PathBuf,
     /// Where to write: .h5ad, .csv, .tsv or .parquet
     #[arg(short, long, value_name = "FILE")]
     pub output: PathBuf,
-    /// Name of the embedding in obsm
-    #[arg(long, value_name = "NAME", default_value = "X_concord")]
-    pub key: String,
+    /// Name of the embedding in obsm [default: X_concord or X_lcl, by the model]
+    #[arg(long, value_name = "NAME")]
+    pub key: Option<String>,
     /// Smallest share of the model's genes that the new cells must have
     #[arg(long, value_name = "X", default_value_t = 0.5)]
     pub min_overlap: f64,
@@ -42,21 +48,64 @@ pub struct Arguments {
     pub run: RunArguments,
 }
 
+/// A trained model of either system.
+enum Model {
+    Concord(Box<Concord>),
+    Lcl(Box<Lcl>),
+}
+
+impl Model {
+    fn load(arguments: &Arguments) -> Result<(Self, Preprocessing)> {
+        let (path, device) = (&arguments.model, arguments.run.device()?);
+        let saved = SavedModel::load(path)?;
+        if saved.system == "lcl" {
+            let (model, preprocessing, _) = Lcl::from_saved(&saved, path, &device)?;
+            return Ok((Self::Lcl(model.into()), preprocessing));
+        }
+        let (model, preprocessing, _) = Concord::from_saved(&saved, path, &device)?;
+        Ok((Self::Concord(model.into()), preprocessing))
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Concord(model) => model.name(),
+            Self::Lcl(model) => model.name(),
+        }
+    }
+
+    fn genes(&self) -> &[String] {
+        match self {
+            Self::Concord(model) => model.genes(),
+            Self::Lcl(model) => model.genes(),
+        }
+    }
+
+    fn embed(&self, source: &dyn CellSource) -> tutti::Result<Array2<f32>> {
+        match self {
+            Self::Concord(model) => model.embed(source),
+            Self::Lcl(model) => model.embed(source),
+        }
+    }
+}
+
 /// Runs the subcommand.
 pub fn run(arguments: &Arguments) -> Result<()> {
     check_output(&arguments.input, &arguments.output)?;
     let mut reporter = Reporter::new(arguments.run.quiet);
-    let (model, preprocessing, _) = Concord::load(&arguments.model, &device(&arguments.run.device)?)?;
+    let (model, preprocessing) = Model::load(arguments)?;
     let data = arguments.source.read(&arguments.input)?;
     let cells = data.cells(&[])?;
     let file = arguments.input.display().to_string();
     let query = prepare_query(&cells, model.genes(), preprocessing, arguments.min_overlap, origin(&file))?;
     query.notes.iter().for_each(|note| reporter.on_warning(note));
     let embedding = Threads::new(arguments.run.threads)?.run(|| model.embed(&query.source))?;
-    let classes = class_columns(&model, &embedding)?;
+    let classes = match &model {
+        Model::Concord(model) => class_columns(model, &embedding)?,
+        Model::Lcl(_) => Vec::new(),
+    };
     let summary = serde_json::json!({
         "tutti_version": env!("CARGO_PKG_VERSION"),
-        "system": "concord",
+        "system": model.name(),
         "model": arguments.model.display().to_string(),
         "input": arguments.input.display().to_string(),
         "output": arguments.output.display().to_string(),
@@ -66,8 +115,14 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         "value_kind": query.value_kind.to_string(),
         "preprocessing": query.preprocessing,
     });
-    write_embedding(&data, &arguments.input, &arguments.output, &arguments.key, &embedding, classes, summary.clone())?;
+    let key = arguments.key.clone().unwrap_or_else(|| format!("X_{}", model.name()));
+    write_embedding(&data, &arguments.input, &arguments.output, &key, &embedding, classes, summary.clone())?;
     if let (Some(batch), Some(path)) = (&arguments.decode, &arguments.decoded) {
+        let Model::Concord(model) = &model else {
+            return Err(CliError::Usage(format!(
+                "--decode {batch} needs a model with a decoder, and LCL has none; leave it out"
+            )));
+        };
         let decoded = model.decode(embedding.view(), batch)?;
         let decoded = tutti::data::Csr::from_dense(decoded.view())?;
         tutti_io::write_expression(path, data.cell_names(), model.genes(), data.obs(), &decoded, &Additions::default())?;

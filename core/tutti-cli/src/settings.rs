@@ -1,8 +1,11 @@
-//! Settings of CONCORD from preset, file and flags, in this order.
+//! Settings of a system from preset, file and flags, in this order.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use candle_core::Device;
 use clap::ValueEnum;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use tutti::model::with_settings;
 use tutti::systems::concord::{ConcordConfig, Preset};
@@ -28,18 +31,46 @@ impl From<PresetName> for Preset {
     }
 }
 
-/// Settings of a run; each overrides the preset and the file.
+/// Settings by name, of any system.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct SettingSources {
+    /// TOML file of settings, e.g. `latent_dim = 30`
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// One setting as NAME=VALUE in TOML, may be repeated, e.g. `--set train_frac=0.9`
+    #[arg(long = "set", value_name = "NAME=VALUE")]
+    pub set: Vec<String>,
+}
+
+impl SettingSources {
+    /// The preset, changed by the file, by `--set` and by the command's own flags, in this order.
+    pub fn resolve<C: Serialize + DeserializeOwned>(&self, preset: C, flags: &Map<String, Value>) -> Result<C> {
+        let mut config = preset;
+        if let Some(path) = &self.config {
+            let file = |e: tutti::Error| usage(format!("{}: {e}", path.display()));
+            config = with_settings(&config, &read_toml(path)?).map_err(file)?;
+        }
+        for setting in &self.set {
+            let table = toml::from_str(setting).map_err(|e| usage(format!("--set {setting}: {}", e.message())))?;
+            config = with_settings(&config, &object(table)).map_err(|e| usage(format!("--set: {e}")))?;
+        }
+        Ok(with_settings(&config, flags)?)
+    }
+}
+
+/// Flags that were given, by the name of their setting.
+pub fn given<const N: usize>(flags: [(&str, Option<Value>); N]) -> Map<String, Value> {
+    flags.into_iter().filter_map(|(name, value)| value.map(|v| (name.to_owned(), v))).collect()
+}
+
+/// Settings of CONCORD; each overrides the preset and the file.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct Settings {
     /// Named settings to start from
     #[arg(long, value_enum)]
     pub preset: Option<PresetName>,
-    /// TOML file of settings, e.g. `latent_dim = 30`
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<std::path::PathBuf>,
-    /// One setting as NAME=VALUE in TOML, may be repeated, e.g. `--set use_decoder=true`
-    #[arg(long = "set", value_name = "NAME=VALUE")]
-    pub set: Vec<String>,
+    #[command(flatten)]
+    pub sources: SettingSources,
     /// Passes over the data [default: 15]
     #[arg(long, value_name = "N")]
     pub n_epochs: Option<usize>,
@@ -66,22 +97,14 @@ pub struct Settings {
 impl Settings {
     /// The configuration asked for.
     pub fn resolve(&self) -> Result<ConcordConfig> {
-        let mut config = ConcordConfig::preset(self.preset.map(Into::into).unwrap_or_default());
-        if let Some(path) = &self.config {
-            let file = |e: tutti::Error| usage(format!("{}: {e}", path.display()));
-            config = with_settings(&config, &read_toml(path)?).map_err(file)?;
-        }
-        for setting in &self.set {
-            let table = toml::from_str(setting).map_err(|e| usage(format!("--set {setting}: {}", e.message())))?;
-            config = with_settings(&config, &object(table)).map_err(|e| usage(format!("--set: {e}")))?;
-        }
-        let config = with_settings(&config, &self.flags())?;
+        let preset = ConcordConfig::preset(self.preset.map(Into::into).unwrap_or_default());
+        let config = self.sources.resolve(preset, &self.flags())?;
         config.validate()?;
         Ok(config)
     }
 
     fn flags(&self) -> Map<String, Value> {
-        let flags = [
+        given([
             ("n_epochs", self.n_epochs.map(Value::from)),
             ("latent_dim", self.latent_dim.map(Value::from)),
             ("batch_size", self.batch_size.map(Value::from)),
@@ -89,8 +112,7 @@ impl Settings {
             ("temperature", self.temperature.map(Value::from)),
             ("p_intra_domain", self.p_intra_domain.map(Value::from)),
             ("seed", self.seed.map(Value::from)),
-        ];
-        flags.into_iter().filter_map(|(name, value)| value.map(|v| (name.to_owned(), v))).collect()
+        ])
     }
 }
 
@@ -100,7 +122,8 @@ fn read_toml(path: &Path) -> Result<Map<String, Value>> {
     Ok(object(value))
 }
 
-fn object(value: Value) -> Map<String, Value> {
+/// The fields of a JSON object; none of anything else.
+pub fn object(value: Value) -> Map<String, Value> {
     match value {
         Value::Object(map) => map,
         _ => Map::new(),
@@ -128,6 +151,20 @@ pub struct RunArguments {
     pub json: bool,
 }
 
+impl RunArguments {
+    /// The device asked for.
+    pub fn device(&self) -> Result<Device> {
+        match self.device.as_str() {
+            "cpu" => Ok(Device::Cpu),
+            "cuda" => Device::new_cuda(0).map_err(|e| {
+                let fix = "build with `--features cuda` on a machine with an NVIDIA GPU, or use --device cpu";
+                usage(format!("--device cuda is not available ({e}); {fix}"))
+            }),
+            name => Err(usage(format!("--device {name} is unknown; use cpu or cuda"))),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -139,9 +176,8 @@ mod tests {
         std::fs::write(&path, "temperature = 0.3\nlatent_dim = 30\n").unwrap();
         let settings = Settings {
             preset: Some(PresetName::Knn),
-            config: Some(path.clone()),
+            sources: SettingSources { config: Some(path.clone()), set: vec!["use_decoder=true".into()] },
             latent_dim: Some(20),
-            set: vec!["use_decoder=true".into()],
             ..Default::default()
         };
         let config = settings.resolve().unwrap();

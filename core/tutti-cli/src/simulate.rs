@@ -171,5 +171,5 @@ fn check_output(spec: Option<&Path>, output: &Path) -> Result<()> {
     if output.extension().is_none_or(|e| !e.eq_ignore_ascii_case("h5ad")) {
         return Err(CliError::Usage(format!("-o {}: unknown format; end it in .h5ad", output.display())));
     }
-    crate::concord::check_output(spec.unwrap_or(Path::new("")), output)
+    crate::output::check_output(spec.unwrap_or(Path::new("")), output)
 }

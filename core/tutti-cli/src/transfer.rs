@@ -12,9 +12,9 @@ use tutti::threads::Threads;
 use tutti_io::{Additions, AnnData, ObsColumn, ReadOptions};
 
 use crate::Result;
-use crate::concord::check_output;
 use crate::error::CliError;
 use crate::input::embedding;
+use crate::output::check_output;
 use crate::progress::Reporter;
 
 /// How much a neighbour counts.

@@ -415,3 +415,76 @@ fn the_demo_draws_its_picture() {
     assert!(text.contains("CONCORD") && std::fs::read_to_string(&figure).unwrap().starts_with("<svg"));
     assert!(error(&tutti(&["demo", "--figure", "picture.gif"])).contains("neither .svg nor .png"));
 }
+
+const FAST_LCL: [&str; 8] = ["--n-epochs", "3", "--latent-dim", "6", "--set", "encoder_dims=[32,16]", "--n-pairs", "40"];
+
+#[test]
+fn barcoded_cells_become_an_embedding_with_test_errors_and_fates() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let sizes = ["--n-cells", "2500", "--n-genes", "200", "--layers", "none", "--quiet"];
+    ok(&tutti(&[&["simulate", "--preset", "lineage", "-o", &at("cells.h5ad")], &sizes[..]].concat()));
+    let lcl = |output: &str, more: &[&str]| {
+        let command = ["lcl", &at("cells.h5ad"), "--lineage", "barcode", "-o", &at(output), "--quiet"];
+        tutti(&[&command[..], &FAST_LCL, more].concat())
+    };
+    let fates = ["--time", "day", "--fate", "cell_type", "--min-final", "3"];
+    let more = ["--split", "within", "--save-model", &at("m.safetensors"), "--save-decoder", &at("d.safetensors"), "--json"];
+    let summary: serde_json::Value = serde_json::from_str(&ok(&lcl("out.h5ad", &[&fates[..], &more].concat()))).unwrap();
+    assert_eq!((&summary["system"], &summary["epochs"], &summary["config"]["n_pairs"]), (&"lcl".into(), &3.into(), &40.into()));
+    assert_eq!((&summary["lineages"]["n_cells"], &summary["config"]["mode"]), (&2500.into(), &"inductive".into()));
+    let n_test = summary["n_test"].as_u64().unwrap();
+    assert!(n_test > 100 && summary["lineage_error"]["lcl"]["n_test"] == n_test, "{}", summary["lineage_error"]);
+    assert!(summary["lineage_error"]["pca"]["error"].as_f64().unwrap() < 1.0);
+    assert!(summary["fate"]["held_out"]["kl"].as_f64().unwrap() > 0.0, "{}", summary["fate"]);
+
+    let data = read(Path::new(&at("out.h5ad")), &ReadOptions::default()).unwrap();
+    assert_eq!(data.obsm()["X_lcl"].dim(), (2500, 6));
+    let split = data.categorical("lcl_split").unwrap();
+    assert_eq!(split.levels(), ["test", "train", "without barcode"]);
+    assert_eq!(split.counts()[0] as u64, n_test);
+    let fates_there: Vec<String> = data.column_names().into_iter().filter(|c| c.starts_with("fate_")).collect();
+    assert!(fates_there.len() >= 2, "{:?}", data.column_names());
+
+    // The same decoder from the file alone, the same embedding from the model, and the same for any number of threads.
+    let again = ["fate", &at("out.h5ad"), "--lineage", "barcode", "-o", &at("fates.csv"), "--json"];
+    let report: serde_json::Value = serde_json::from_str(&ok(&tutti(&[&again[..], &fates].concat()))).unwrap();
+    assert_eq!(report, summary["fate"]);
+    ok(&tutti(&["predict", &at("m.safetensors"), &at("cells.h5ad"), "-o", &at("p.csv")]));
+    ok(&lcl("one.csv", &["--split", "within", "--threads", "1"]));
+    ok(&lcl("two.csv", &["--split", "within", "--threads", "2"]));
+    let rows = |name: &str| -> Vec<String> {
+        let text = std::fs::read_to_string(at(name)).unwrap();
+        text.lines().map(|line| line.split(',').take(7).collect::<Vec<_>>().join(",")).collect()
+    };
+    assert_eq!(rows("one.csv"), rows("p.csv"));
+    assert_eq!(std::fs::read(at("one.csv")).unwrap(), std::fs::read(at("two.csv")).unwrap());
+
+    let text = ok(&tutti(&[&["lcl", &at("cells.h5ad"), "--lineage", "barcode", "-o", &at("x.csv")], &FAST_LCL[..]].concat()));
+    for expected in ["method   lcl: encoder [32, 16]", "lineages ", "cells without a barcode", "trained  3 epochs"] {
+        assert!(text.contains(expected), "{text}");
+    }
+}
+
+#[test]
+fn what_is_wrong_with_lineages_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let input = input(folder.path(), 120);
+    let output = folder.path().join("out.csv");
+    let lcl = |more: &[&str]| {
+        error(&tutti(&[&["lcl", input.to_str().unwrap(), "-o", output.to_str().unwrap(), "--quiet"], more].concat()))
+    };
+    let cases: [(&[&str], &str); 6] = [
+        (&["--lineage", "clone"], "`clone` is neither an obs column nor in obsm; the columns are: tech, cell_type"),
+        (&["--lineage", "tech", "--n-pairs", "1"], "n_pairs"),
+        (&["--lineage", "tech", "--set", "latent_dimm=3"], "`latent_dimm` is no setting"),
+        (&["--lineage", "tech", "--time", "tech"], "--fate"),
+        (&["--lineage", "tech", "--mode", "transductive", "--set", "entropy_weight=0"], "transductive"),
+        (&["--lineage", "tech", "--time", "tech", "--fate", "cell_type", "--early", "day 9"], "no cell has the time `day 9`"),
+    ];
+    for (more, expected) in cases {
+        let text = lcl(more);
+        assert!(text.contains(expected), "{more:?}: {text}");
+    }
+    assert!(!output.exists());
+}

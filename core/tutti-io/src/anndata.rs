@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ndarray::Array2;
-use polars::prelude::DataFrame;
-use tutti::data::{Categorical, CellSource, Cells, Csr};
+use polars::prelude::{DataFrame, DataType};
+use tutti::data::{Categorical, CellSource, Cells, Csr, Lineages};
 
 use crate::backed::BackedH5ad;
 use crate::column::{Column, to_categorical};
@@ -75,6 +75,7 @@ pub struct AnnData {
     pub(crate) var: DataFrame,
     pub(crate) categories: BTreeMap<String, Categorical>,
     pub(crate) obsm: BTreeMap<String, Array2<f32>>,
+    pub(crate) sparse_obsm: BTreeMap<String, Csr>,
     pub(crate) notes: Vec<String>,
     pub(crate) path: PathBuf,
 }
@@ -93,6 +94,7 @@ impl AnnData {
             var,
             categories: BTreeMap::new(),
             obsm: BTreeMap::new(),
+            sparse_obsm: BTreeMap::new(),
             notes,
             path: path.to_owned(),
         }
@@ -148,6 +150,11 @@ impl AnnData {
         &self.obsm
     }
 
+    /// Sparse numeric matrices per cell, such as cells x clones.
+    pub fn sparse_obsm(&self) -> &BTreeMap<String, Csr> {
+        &self.sparse_obsm
+    }
+
     /// What was changed or left out in reading.
     pub fn notes(&self) -> &[String] {
         &self.notes
@@ -196,6 +203,51 @@ impl AnnData {
             let problem = format!("obs column `{column}` holds {}, not categories", found.dtype());
             Error::format(&self.path, problem, "give a column of text, categories or integers")
         })
+    }
+
+    /// Lineages from a column of obs with a barcode per cell, or from a matrix of cells x lineages in obsm, such as `X_clone`.
+    ///
+    /// # Errors
+    /// [`Error::Format`] for a name that is neither, listing those there are.
+    pub fn lineages(&self, name: &str) -> Result<Lineages> {
+        let matrix = match (self.sparse_obsm.get(name), self.obsm.get(name)) {
+            (Some(matrix), _) => Some(matrix.clone()),
+            (None, Some(dense)) => Some(Csr::from_dense(dense.view()).in_file(&self.path, name)?),
+            (None, None) => None,
+        };
+        if let Some(matrix) = matrix {
+            let names = (1..=matrix.n_cols()).map(|i| format!("{name} {i}")).collect();
+            return Lineages::from_matrix(&matrix, names).in_file(&self.path, name);
+        }
+        if !self.column_names().iter().any(|column| column == name) {
+            let obsm: Vec<&str> = self.sparse_obsm.keys().chain(self.obsm.keys()).map(String::as_str).collect();
+            let fix = format!("the columns are: {}; obsm has: {}", self.column_names().join(", "), obsm.join(", "));
+            return Err(Error::format(&self.path, format!("`{name}` is neither an obs column nor in obsm"), fix));
+        }
+        Ok(Lineages::from_column(&self.categorical(name)?))
+    }
+
+    /// A column of obs as categories, numbers with fractions too: days are often stored as these.
+    ///
+    /// # Errors
+    /// [`Error::Format`] for a column that is missing, or numbers with more than 1000 distinct values.
+    pub fn categorical_or_number(&self, column: &str) -> Result<Categorical> {
+        let found = self.obs.column(column).ok().filter(|found| found.dtype().is_float());
+        let Some(cast) = found.and_then(|found| found.as_materialized_series().cast(&DataType::Float64).ok()) else {
+            return self.categorical(column);
+        };
+        let values: Vec<Option<f64>> =
+            cast.f64().in_file(&self.path, column)?.iter().map(|v| v.filter(|v| v.is_finite())).collect();
+        let mut levels: Vec<f64> = values.iter().flatten().copied().collect();
+        levels.sort_unstable_by(f64::total_cmp);
+        levels.dedup();
+        if levels.len() > 1000 {
+            let problem = format!("obs column `{column}` has {} distinct numbers", levels.len());
+            return Err(Error::format(&self.path, problem, "give a column of categories"));
+        }
+        let code = |v: f64| levels.iter().position(|l| *l == v).map(|i| i as u32);
+        let codes = values.iter().map(|v| v.and_then(code)).collect();
+        Categorical::new(codes, levels.iter().map(f64::to_string).collect()).in_file(&self.path, column)
     }
 
     /// Columns of obs that may be the batch, with their number of levels: 2 to 200 levels, likely names first.

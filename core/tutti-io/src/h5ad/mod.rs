@@ -130,10 +130,21 @@ fn read_obsm(file: &File, data: &mut AnnData) -> Result<()> {
             Some(array) => {
                 data.obsm.insert(name, array);
             }
+            None if is_sparse(&group, &name) => {
+                let (layout, shape) = locate(file, &format!("obsm/{name}"), &path)?;
+                if shape.0 == data.n_cells() {
+                    data.sparse_obsm.insert(name, layout.read_all(shape, &path)?);
+                }
+            }
             None => data.notes.push(format!("obsm `{name}` not read: it is no dense array of numbers with a row per cell")),
         }
     }
     Ok(())
+}
+
+fn is_sparse(group: &Group, name: &str) -> bool {
+    let encoding = group.group(name).ok().and_then(|g| element::attribute(&g, "encoding-type"));
+    encoding.is_some_and(|kind| kind.starts_with("csr") || kind.starts_with("csc"))
 }
 
 fn obsm_array(group: &Group, name: &str, n_cells: usize, path: &Path) -> Result<Option<Array2<f32>>> {

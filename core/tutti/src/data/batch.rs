@@ -9,4 +9,6 @@ pub struct Batch {
     pub rows: Csr,
     /// Row number of each cell in its source.
     pub indices: Vec<usize>,
+    /// Number of pairs: rows i and n_pairs + i belong together for each i below it; what follows are cells of no pair.
+    pub n_pairs: usize,
 }

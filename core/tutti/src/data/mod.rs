@@ -5,6 +5,7 @@ mod batch;
 mod categorical;
 mod cells;
 mod csr;
+mod lineages;
 mod source;
 mod stack;
 
@@ -13,5 +14,6 @@ pub use batch::Batch;
 pub use categorical::Categorical;
 pub use cells::Cells;
 pub use csr::{Csr, CsrView, Indices, Offsets, Values};
+pub use lineages::{LineageSummary, Lineages};
 pub use source::{CellSource, GeneSubset, row_blocks};
 pub use stack::Stacked;

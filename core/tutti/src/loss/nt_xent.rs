@@ -4,6 +4,7 @@ use candle_core::Tensor;
 
 use crate::error::{Error, Result};
 use crate::nn::Kernels;
+pub use crate::ops::nt_xent::{Relation, Relations};
 use crate::ops::nt_xent::{Settings, nt_xent_fused, nt_xent_plain};
 
 /// Settings of [`nt_xent`].
@@ -15,13 +16,13 @@ pub struct NtXentConfig {
     pub hard_negative_beta: f64,
     /// Leaves the positive pair out of the denominator (Yeh et al. 2022). Default false.
     pub decoupled: bool,
-    /// Group of each pair, e.g. its lineage: rows of one group are never negatives of each other. Default none.
-    pub groups: Option<Vec<u32>>,
+    /// What rows of both views are to each other. Default: partners are positive, all others negative.
+    pub relations: Option<Relations>,
 }
 
 impl Default for NtXentConfig {
     fn default() -> Self {
-        Self { temperature: 0.4, hard_negative_beta: 1.0, decoupled: false, groups: None }
+        Self { temperature: 0.4, hard_negative_beta: 1.0, decoupled: false, relations: None }
     }
 }
 
@@ -29,10 +30,11 @@ impl Default for NtXentConfig {
 /// mean over all 2n anchors, each with 2n - 2 negatives from both views.
 ///
 /// With similarities s (cosine / temperature), the negatives' s become (1 + beta) s - log mean exp(beta s), the mean over the anchor's
-/// negatives; gradient flows through that mean. A view that is detached gets no gradient and still serves as anchor.
+/// negatives; gradient flows through that mean. A view that is detached gets no gradient and still serves as anchor. Of several positives
+/// each is set against the negatives alone, and the anchor's loss is the mean over them; an anchor without negatives has loss 0.
 ///
 /// # Errors
-/// Unequal shapes; fewer than two rows; a temperature not above 0; a negative beta; groups that do not fit.
+/// Unequal shapes; fewer than two rows; a temperature not above 0; a negative beta; relations of another number of pairs.
 pub fn nt_xent(z_a: &Tensor, z_b: &Tensor, config: &NtXentConfig, kernels: Kernels) -> Result<Tensor> {
     let (n, _) = z_a.dims2()?;
     if z_a.dims() != z_b.dims() || n < 2 {
@@ -46,14 +48,15 @@ pub fn nt_xent(z_a: &Tensor, z_b: &Tensor, config: &NtXentConfig, kernels: Kerne
         let problem = format!("must be 0 or more (got {})", config.hard_negative_beta);
         return Err(Error::argument("hard_negative_beta", problem, "use 0 for plain NT-Xent or 1 to 2"));
     }
-    if config.groups.as_ref().is_some_and(|g| g.len() != n) {
-        return Err(Error::argument("groups", format!("must have one value for each of the {n} pairs"), "give all or none"));
+    if let Some(relations) = config.relations.as_ref().filter(|r| r.n_pairs() != n) {
+        let problem = format!("are of {} pairs for {n} pairs", relations.n_pairs());
+        return Err(Error::argument("relations", problem, "give them for these pairs"));
     }
     let settings = Settings {
         temperature: config.temperature as f32,
         beta: config.hard_negative_beta as f32,
         decoupled: config.decoupled,
-        groups: config.groups.clone(),
+        relations: config.relations.clone(),
     };
     match kernels {
         Kernels::Fused => nt_xent_fused(z_a, z_b, settings),
@@ -84,18 +87,31 @@ mod tests {
         let z: Vec<&Vec<f64>> = a.iter().chain(b).collect();
         let dot = |x: &[f64], y: &[f64]| x.iter().zip(y).map(|(x, y)| x * y).sum::<f64>();
         let s = |i: usize, j: usize| dot(z[i], z[j]) / (dot(z[i], z[i]) * dot(z[j], z[j])).sqrt() / c.temperature;
+        let relations = c.relations.clone().unwrap_or_else(|| Relations::new(n));
         let mut total = 0.0;
         for i in 0..2 * n {
-            let differs = |j: &usize| c.groups.as_ref().is_none_or(|g| g[i % n] != g[j % n]);
-            let negatives: Vec<f64> = (0..2 * n).filter(|j| j % n != i % n).filter(differs).map(|j| s(i, j)).collect();
+            let rows = |relation| (0..2 * n).filter(|j| relations.get(i, *j) == relation).collect::<Vec<_>>();
+            let (positives, negatives) = (rows(Relation::Positive), rows(Relation::Negative));
+            let negatives: Vec<f64> = negatives.into_iter().map(|j| s(i, j)).collect();
             let beta = c.hard_negative_beta;
             let mean = negatives.iter().map(|s| (beta * s).exp()).sum::<f64>() / negatives.len() as f64;
             let weighted: f64 = negatives.iter().map(|s| ((1.0 + beta) * s - mean.ln()).exp()).sum();
-            let positive = s(i, (i + n) % (2 * n));
-            let denominator = weighted + if c.decoupled { 0.0 } else { positive.exp() };
-            total += denominator.ln() - positive;
+            for j in &positives {
+                let denominator = weighted + if c.decoupled { 0.0 } else { s(i, *j).exp() };
+                total += (denominator.ln() - s(i, *j)) / positives.len() as f64;
+            }
         }
         total / (2 * n) as f64
+    }
+
+    /// A relation between single rows, not whole pairs.
+    fn mixed() -> Relations {
+        let mut relations = Relations::new(5);
+        relations.set(0, 6, Relation::Ignored);
+        relations.set(2, 9, Relation::Positive);
+        // Partners stay.
+        relations.set(3, 8, Relation::Negative);
+        relations
     }
 
     fn configs() -> Vec<NtXentConfig> {
@@ -105,7 +121,9 @@ mod tests {
             NtXentConfig { hard_negative_beta: 0.0, temperature: 0.5, ..base.clone() },
             NtXentConfig { hard_negative_beta: 2.5, temperature: 0.1, ..base.clone() },
             NtXentConfig { decoupled: true, ..base.clone() },
-            NtXentConfig { groups: Some(vec![0, 1, 0, 2, 1]), ..base },
+            NtXentConfig { relations: Some(Relations::of_groups(&[0, 1, 0, 2, 1], Relation::Ignored)), ..base.clone() },
+            NtXentConfig { relations: Some(Relations::of_groups(&[0, 1, 0, 2, 1], Relation::Positive)), ..base.clone() },
+            NtXentConfig { relations: Some(mixed()), decoupled: true, hard_negative_beta: 0.0, ..base },
         ]
     }
 

@@ -2,11 +2,14 @@
 
 use candle_core::Tensor;
 
-use crate::data::{Batch, Cells};
+use ndarray::Array2;
+
+use crate::data::{Batch, CellSource, Cells};
 use crate::error::Result;
 use crate::loss::LossTerms;
 use crate::nn::{Draws, Parameters};
-use crate::sampler::Sampler;
+use crate::rng::Rng;
+use crate::sampler::{MiniBatch, Sampler, UniformSampler};
 
 /// A parameter group and how often it is updated within one step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +44,34 @@ pub trait System: Send + Sync {
     /// Parameter groups in the order in which a step updates them; one for most, two when an adversary is trained.
     fn phases(&self) -> &[Phase];
 
+    /// Cells to train on and held-out cells, both ascending; here a share `train_frac` at random.
+    ///
+    /// # Errors
+    /// Where too few cells are left for either.
+    fn split(&self, cells: &Cells<'_>, train_frac: f64, rng: &Rng) -> Result<(Vec<usize>, Vec<usize>)> {
+        let mut rows: Vec<usize> = (0..cells.n_cells()).collect();
+        if train_frac >= 1.0 {
+            return Ok((rows, Vec::new()));
+        }
+        rng.stream("validation split", 0, 0).shuffle(&mut rows);
+        let mut held_out = rows.split_off((train_frac * cells.n_cells() as f64) as usize);
+        rows.sort_unstable();
+        held_out.sort_unstable();
+        Ok((rows, held_out))
+    }
+
+    /// Mini-batches on which the validation loss is measured, the same after every epoch; here the held-out cells one after the other.
+    /// None leave validation out.
+    ///
+    /// # Errors
+    /// As [`System::sampler`].
+    fn validation_batches(&self, held_out: &[usize], batch_size: usize, rng: &Rng) -> Result<Vec<MiniBatch>> {
+        let mut batches = UniformSampler::in_order(held_out.to_vec(), batch_size).epoch(rng, 0)?;
+        // A single cell has nothing to be contrasted with.
+        batches.retain(|batch| batch.rows.len() > 1);
+        Ok(batches)
+    }
+
     /// The sampler of the epochs from `epoch` on, if it changes there; `first` asks for one in any case. `rows` are the cells that are
     /// trained on.
     ///
@@ -65,6 +96,13 @@ pub trait System: Send + Sync {
     /// # Errors
     /// As [`System::losses`].
     fn validation_losses(&self, prepared: &Self::Prepared) -> Result<LossTerms>;
+
+    /// Latent coordinates, [n_cells, latent_dim], without randomness. `source` has the model's genes in the model's order, preprocessed as in
+    /// training.
+    ///
+    /// # Errors
+    /// Another number of genes; what the source fails at.
+    fn embed(&self, source: &dyn CellSource) -> Result<Array2<f32>>;
 
     /// What beside the parameters a resumed run needs, e.g. the embedding behind a neighbour graph.
     ///

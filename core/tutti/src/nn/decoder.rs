@@ -146,7 +146,8 @@ mod tests {
     #[test]
     fn it_starts_from_the_mean() {
         let mut parameters = Parameters::new(&Device::Cpu, Rng::new(1));
-        let config = MlpConfig { dims: vec![400], norm: Norm::LayerNorm, dropout: 0.0 };
+        let config =
+            MlpConfig { dims: vec![400], norm: Norm::LayerNorm, activation: crate::nn::Activation::LeakyRelu, dropout: 0.0 };
         let decoder =
             Decoder::new(&mut parameters, 5, &[("batch".into(), (2, 3))], &config, 3, FinalActivation::Softplus).unwrap();
         let mean = [0.02f32, 0.5, 2.0];

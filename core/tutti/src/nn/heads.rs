@@ -2,7 +2,7 @@
 
 use candle_core::Tensor;
 
-use super::{Dense, Mlp, MlpConfig, Norm, Parameters, Pass};
+use super::{Activation, Dense, Mlp, MlpConfig, Norm, NormActivation, Parameters, Pass};
 use crate::error::Result;
 
 /// Classifier: one hidden layer as wide as the latent space, then one logit per class.
@@ -18,7 +18,7 @@ impl Classifier {
     /// # Errors
     /// Where the device has no memory left.
     pub fn new(parameters: &mut Parameters, latent_dim: usize, n_classes: usize, norm: Norm) -> Result<Self> {
-        let config = MlpConfig { dims: vec![latent_dim], norm, dropout: 0.0 };
+        let config = MlpConfig { dims: vec![latent_dim], norm, activation: Activation::LeakyRelu, dropout: 0.0 };
         let hidden = Mlp::new(parameters, "classifier", latent_dim, &config)?;
         let out = Dense::new(parameters, "classifier.out", latent_dim, n_classes)?;
         Ok(Self { hidden, out })
@@ -30,5 +30,42 @@ impl Classifier {
     /// Shapes that do not fit.
     pub fn forward(&self, z: &Tensor, pass: Pass<'_>) -> Result<Tensor> {
         self.out.forward(&self.hidden.forward(z, pass)?)
+    }
+}
+
+/// Projection head of contrastive learning (Chen et al. 2020): hidden layers with ReLU, then a linear layer, optionally normalised.
+#[derive(Debug, Clone)]
+pub struct ProjectionHead {
+    hidden: Mlp,
+    out: Dense,
+    norm: NormActivation,
+}
+
+impl ProjectionHead {
+    /// From `n_in` features through `hidden` layers to `n_out`; `norm` follows every linear layer, the last one too. Named `projection`.
+    ///
+    /// # Errors
+    /// Where the device has no memory left.
+    pub fn new(parameters: &mut Parameters, n_in: usize, hidden: &[usize], n_out: usize, norm: Norm) -> Result<Self> {
+        let config = MlpConfig { dims: hidden.to_vec(), norm, activation: Activation::Relu, dropout: 0.0 };
+        let before = hidden.last().copied().unwrap_or(n_in);
+        Ok(Self {
+            hidden: Mlp::new(parameters, "projection", n_in, &config)?,
+            out: Dense::new(parameters, "projection.out", before, n_out)?,
+            norm: NormActivation::new(parameters, "projection.out", norm, Activation::None, n_out)?,
+        })
+    }
+
+    /// h: [n, n_in]; returns [n, n_out].
+    ///
+    /// # Errors
+    /// Shapes that do not fit.
+    pub fn forward(&self, h: &Tensor, pass: Pass<'_>) -> Result<Tensor> {
+        self.norm.forward(&self.out.forward(&self.hidden.forward(h, pass)?)?, pass)
+    }
+
+    /// The same head without gradient to its parameters.
+    pub fn detached(&self) -> Self {
+        Self { hidden: self.hidden.detached(), out: self.out.detached(), norm: self.norm.detached() }
     }
 }

@@ -5,17 +5,19 @@ use std::sync::Arc;
 use candle_core::{Module, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::{Kernels, Norm, NormActivation, Parameters, Pass, dropout};
+use super::{Activation, Kernels, Norm, NormActivation, Parameters, Pass, dropout};
 use crate::error::Result;
 use crate::ops::sparse_linear::{GradientSlot, SparseBatch, sparse_linear, sparse_linear_plain};
 
-/// Shape of a perceptron: every layer is linear, normalised, activated by a leaky ReLU of slope 0.1 and dropped out.
+/// Shape of a perceptron: every layer is linear, normalised, activated and dropped out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MlpConfig {
     /// Outputs of each layer, the last one included.
     pub dims: Vec<usize>,
     /// Normalisation after each linear layer.
     pub norm: Norm,
+    /// What follows the normalisation.
+    pub activation: Activation,
     /// Probability of dropping a value, 0 to 1.
     pub dropout: f64,
 }
@@ -78,7 +80,7 @@ impl Mlp {
         for (i, n_out) in config.dims.iter().enumerate().skip(first) {
             let name = format!("{name}.{i}");
             let linear = Dense::new(parameters, &name, n_in, *n_out)?;
-            let norm = NormActivation::new(parameters, &name, config.norm, *n_out)?;
+            let norm = NormActivation::new(parameters, &name, config.norm, config.activation, *n_out)?;
             blocks.push(Block { linear, norm });
             n_in = *n_out;
         }
@@ -126,7 +128,7 @@ impl SparseMlp {
         let hidden = config.dims[0];
         let (weight, slot) = parameters.sparse_weight(&format!("{name}.0.weight"), n_genes, hidden)?;
         let bias = parameters.constant(&format!("{name}.0.bias"), hidden, 0.0)?;
-        let norm = NormActivation::new(parameters, &format!("{name}.0"), config.norm, hidden)?;
+        let norm = NormActivation::new(parameters, &format!("{name}.0"), config.norm, config.activation, hidden)?;
         let rest = Mlp::from_layer(parameters, name, 1, hidden, config)?;
         let kernels = parameters.kernels();
         let (weight, bias) = (weight.as_tensor().clone(), bias.as_tensor().clone());
@@ -200,7 +202,7 @@ mod tests {
 
     #[test]
     fn sparse_and_dense_and_plain_agree() {
-        let config = MlpConfig { dims: vec![20, 7], norm: Norm::LayerNorm, dropout: 0.0 };
+        let config = MlpConfig { dims: vec![20, 7], norm: Norm::LayerNorm, activation: Activation::LeakyRelu, dropout: 0.0 };
         let dense = ndarray::Array2::from_shape_fn((5, 11), |(i, j)| if (i + j) % 3 == 0 { (i + j) as f32 } else { 0.0 });
         let batch = Arc::new(SparseBatch::without_gradient(Csr::from_dense(dense.view()).unwrap()));
         let forward = |kernels| {

@@ -3,6 +3,7 @@
 //! Each has a plain candle twin, used on devices without a kernel of ours and as the oracle in tests. On a CPU the vector
 //! instructions are chosen when the program runs; machines with other instructions may differ in the last bits, thread counts never.
 
+pub mod batch_norm;
 pub mod layer_norm;
 pub mod nt_xent;
 mod simd;

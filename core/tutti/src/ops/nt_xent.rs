@@ -7,21 +7,80 @@ use super::simd::{dot, exp_scaled, sum};
 use super::sparse_linear::cpu_f32;
 use crate::error::Result;
 
+/// How a row is taken by the anchor of another row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Relation {
+    /// Pushed away.
+    Negative,
+    /// Pulled near, as the partner is.
+    Positive,
+    /// Neither: known to be alike, or not known to differ.
+    Ignored,
+}
+
+/// Relations of the 2n rows of both views stacked. Without changes a row's partner is positive and all others are negative.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Relations {
+    n_pairs: usize,
+    /// [2n, 2n]
+    of: Vec<Relation>,
+}
+
+impl Relations {
+    /// Those of `n_pairs` pairs, rows i and n_pairs + i being partners.
+    pub fn new(n_pairs: usize) -> Self {
+        let rows = 2 * n_pairs;
+        let of = |p: usize| match (p / rows, p % rows) {
+            (i, j) if i == j => Relation::Ignored,
+            (i, j) if i % n_pairs == j % n_pairs => Relation::Positive,
+            _ => Relation::Negative,
+        };
+        Self { n_pairs, of: (0..rows * rows).map(of).collect() }
+    }
+
+    /// Rows of pairs of the same group, e.g. of one lineage, are `relation` to each other; partners stay as they are. `groups`: one per pair.
+    pub fn of_groups(groups: &[u32], relation: Relation) -> Self {
+        let mut out = Self::new(groups.len());
+        let n = groups.len();
+        for i in 0..2 * n {
+            for j in (0..i).filter(|j| j % n != i % n && groups[j % n] == groups[i % n]) {
+                out.set(i, j, relation);
+            }
+        }
+        out
+    }
+
+    /// Sets what rows `i` and `j` are to each other; a row has no relation to itself, and that of partners stays.
+    pub fn set(&mut self, i: usize, j: usize, relation: Relation) {
+        if i % self.n_pairs != j % self.n_pairs {
+            let rows = 2 * self.n_pairs;
+            self.of[i * rows + j] = relation;
+            self.of[j * rows + i] = relation;
+        }
+    }
+
+    /// What row `j` is to the anchor `i`.
+    pub fn get(&self, i: usize, j: usize) -> Relation {
+        self.row(i)[j]
+    }
+
+    /// Number of pairs.
+    pub fn n_pairs(&self) -> usize {
+        self.n_pairs
+    }
+
+    fn row(&self, i: usize) -> &[Relation] {
+        &self.of[i * 2 * self.n_pairs..(i + 1) * 2 * self.n_pairs]
+    }
+}
+
 /// Settings of the loss; see [`crate::loss::nt_xent`], which checks them.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Settings {
     pub temperature: f32,
     pub beta: f32,
     pub decoupled: bool,
-    /// Rows (of one view) with the same group are never negatives of each other.
-    pub groups: Option<Vec<u32>>,
-}
-
-impl Settings {
-    /// Whether row `j` of both views stacked is a negative of row `i`.
-    fn is_negative(&self, i: usize, j: usize, n: usize) -> bool {
-        i % n != j % n && self.groups.as_ref().is_none_or(|g| g[i % n] != g[j % n])
-    }
+    pub relations: Option<Relations>,
 }
 
 /// The fused loss on the CPU; z_a, z_b: [n, d], rows paired; a scalar, the mean over all 2n anchors.
@@ -39,23 +98,23 @@ pub(crate) fn nt_xent_plain(z_a: &Tensor, z_b: &Tensor, s: &Settings) -> Result<
     let norm = z.sqr()?.sum_keepdim(D::Minus1)?.sqrt()?.clamp(1e-12, f64::INFINITY)?;
     let u = z.broadcast_div(&norm)?;
     let sim = (u.matmul(&u.t()?)? / f64::from(s.temperature))?; // [2n, 2n]
-    let mask = |keep: &dyn Fn(usize, usize) -> bool| {
-        let values: Vec<f32> = (0..4 * n * n).map(|p| f32::from(u8::from(keep(p / (2 * n), p % (2 * n))))).collect();
+    let relations = s.relations.clone().unwrap_or_else(|| Relations::new(n));
+    let mask = |relation: Relation| {
+        let values: Vec<f32> = relations.of.iter().map(|r| f32::from(u8::from(*r == relation))).collect();
         Tensor::from_vec(values, (2 * n, 2 * n), device)
     };
-    let negative = mask(&|i, j| s.is_negative(i, j, n))?;
-    let partner = mask(&|i, j| i != j && i % n == j % n)?;
+    let (negative, positive) = (mask(Relation::Negative)?, mask(Relation::Positive)?);
     let count = negative.sum_keepdim(1)?; // [2n, 1]
-    let positive = (&sim * &partner)?.sum_keepdim(1)?;
     // The largest similarity is 1 / temperature: subtracting it keeps every exponential below 1.
     let top = 1.0 / f64::from(s.temperature);
     let beta = f64::from(s.beta);
     let raised = (((&sim - top)? * (1.0 + beta))?.exp()? * &negative)?.sum_keepdim(1)?.log()?;
     let tilt = (((&sim - top)? * beta)?.exp()? * &negative)?.sum_keepdim(1)?.broadcast_div(&count)?.log()?;
     let log_negatives = ((raised - tilt)? + top)?;
-    let loss =
-        if s.decoupled { (log_negatives - positive)? } else { (log_negatives - positive)?.exp()?.affine(1.0, 1.0)?.log()? };
-    Ok(loss.mean_all()?)
+    let gap = log_negatives.broadcast_sub(&sim)?; // [2n, 2n]
+    let each = if s.decoupled { gap } else { gap.exp()?.affine(1.0, 1.0)?.log()? };
+    let of_anchor = (each * &positive)?.sum_keepdim(1)?.div(&positive.sum_keepdim(1)?)?;
+    Ok(of_anchor.mean_all()?)
 }
 
 /// Gradient of each view, where it is asked for.
@@ -155,7 +214,6 @@ impl Views {
     /// d log R / d s_j = (1 + beta) exp((1 + beta) s_j) / A - beta exp(beta s_j) / (m C).
     fn anchor(&self, i: usize, row: &mut [f32], s: &Settings, scratch: &mut Scratch) -> f32 {
         let partner = (i + self.n) % (2 * self.n);
-        let positive = row[partner];
         scratch.fill_mask(i, self.n, s);
         let m = sum(&scratch.mask);
         if m == 0.0 {
@@ -174,17 +232,14 @@ impl Views {
             c = sum(&scratch.tilt) / m;
             log_r -= c.ln();
         }
-        let gap = log_r - positive;
-        // softplus without overflow; the share of the negatives is its derivative.
-        let (loss, share) =
-            if s.decoupled { (gap, 1.0) } else { (gap.max(0.0) + (-gap.abs()).exp().ln_1p(), 1.0 / (1.0 + (-gap).exp())) };
         let scale = 1.0 / (2.0 * self.n as f32 * s.temperature);
+        let (loss, share) = scratch.positives(row, i, partner, log_r, scale, s);
         let raised_factor = scale * share * (1.0 + s.beta) / a;
         let tilt_factor = if s.beta == 0.0 { 0.0 } else { scale * share * s.beta / (m * c) };
         for ((w, raised), tilt) in row.iter_mut().zip(&scratch.raised).zip(&scratch.tilt) {
             *w = raised_factor * raised - tilt_factor * tilt;
         }
-        row[partner] = -scale * share;
+        scratch.pulls.iter().for_each(|(j, pull)| row[*j] = *pull);
         loss
     }
 
@@ -218,22 +273,51 @@ struct Scratch {
     mask: Vec<f32>,
     raised: Vec<f32>,
     tilt: Vec<f32>,
+    /// Derivatives of the anchor's loss by the similarities of its positives.
+    pulls: Vec<(usize, f32)>,
 }
 
 impl Scratch {
     fn new(rows: usize) -> Self {
-        Self { mask: vec![0.0; rows], raised: vec![0.0; rows], tilt: vec![0.0; rows] }
+        Self { mask: vec![0.0; rows], raised: vec![0.0; rows], tilt: vec![0.0; rows], pulls: Vec::new() }
     }
 
     fn fill_mask(&mut self, i: usize, n: usize, s: &Settings) {
-        match &s.groups {
+        match &s.relations {
             None => {
                 self.mask.fill(1.0);
                 self.mask[i % n] = 0.0;
                 self.mask[i % n + n] = 0.0;
             }
-            Some(_) => self.mask.iter_mut().enumerate().for_each(|(j, keep)| *keep = f32::from(u8::from(s.is_negative(i, j, n)))),
+            Some(relations) => {
+                let row = self.mask.iter_mut().zip(relations.row(i));
+                row.for_each(|(keep, r)| *keep = f32::from(u8::from(*r == Relation::Negative)));
+            }
         }
+    }
+
+    /// Loss of the anchor, the mean over its positives, and the share of the negatives in their denominators; leaves the pulls.
+    fn positives(&mut self, row: &[f32], i: usize, partner: usize, log_r: f32, scale: f32, s: &Settings) -> (f32, f32) {
+        self.pulls.clear();
+        match &s.relations {
+            None => self.pulls.push((partner, 0.0)),
+            Some(relations) => {
+                let positive = relations.row(i).iter().enumerate().filter(|(_, r)| **r == Relation::Positive);
+                self.pulls.extend(positive.map(|(j, _)| (j, 0.0)));
+            }
+        }
+        let per_positive = 1.0 / self.pulls.len() as f32;
+        let (mut loss, mut share) = (0.0, 0.0);
+        for (j, pull) in &mut self.pulls {
+            let gap = log_r - row[*j];
+            // softplus without overflow; the share of the negatives is its derivative.
+            let (of_pair, of_negatives) =
+                if s.decoupled { (gap, 1.0) } else { (gap.max(0.0) + (-gap.abs()).exp().ln_1p(), 1.0 / (1.0 + (-gap).exp())) };
+            loss += per_positive * of_pair;
+            share += per_positive * of_negatives;
+            *pull = -scale * per_positive * of_negatives;
+        }
+        (loss, share)
     }
 }
 

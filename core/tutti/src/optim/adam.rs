@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use candle_core::backprop::GradStore;
 use candle_core::{CpuStorage, InplaceOp1, InplaceOp2, Layout, Tensor};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use super::{Decay, Gradients};
 use crate::error::{Error, Result};
 use crate::nn::{Parameter, Parameters};
 use crate::ops::sparse_linear::{FactoredGradient, cpu_f32, with_cpu_f32};
@@ -23,61 +23,13 @@ pub struct AdamConfig {
     pub eps: f64,
     /// Decoupled weight decay, default 0.
     pub weight_decay: f64,
+    /// What decays.
+    pub decay: Decay,
 }
 
 impl Default for AdamConfig {
     fn default() -> Self {
-        Self { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.0 }
-    }
-}
-
-/// Gradients of one backward pass: those in candle's store, and the first layers' as factors.
-pub struct Gradients {
-    store: GradStore,
-    factored: BTreeMap<String, Vec<FactoredGradient>>,
-}
-
-impl Gradients {
-    /// Differentiates `loss` by all parameters.
-    ///
-    /// # Errors
-    /// Where an operation has no backward pass.
-    pub fn of(loss: &Tensor, parameters: &Parameters) -> Result<Self> {
-        let slots = || parameters.iter().filter_map(|p| p.slot.as_ref().map(|slot| (p, slot)));
-        // Nothing may be left from a step that failed half-way.
-        slots().for_each(|(_, slot)| drop(slot.take()));
-        let store = loss.backward()?;
-        let factored = slots().map(|(p, slot)| (p.name.clone(), slot.take())).filter(|(_, g)| !g.is_empty()).collect();
-        Ok(Self { store, factored })
-    }
-
-    /// Euclidean length of all gradients of `group` together, in double precision and a fixed order.
-    ///
-    /// # Errors
-    /// Where the device fails.
-    pub fn norm(&self, parameters: &Parameters, group: usize) -> Result<f64> {
-        let mut squares = 0.0;
-        for p in parameters.iter().filter(|p| p.group == group) {
-            if let Some(g) = self.dense(p)? {
-                squares += match g.device().is_cpu() {
-                    true => with_cpu_f32(&g.contiguous()?, |g| g.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>())?,
-                    false => f64::from(g.sqr()?.sum_all()?.to_scalar::<f32>()?),
-                };
-            }
-        }
-        Ok(squares.sqrt())
-    }
-
-    fn dense(&self, p: &Parameter) -> Result<Option<Tensor>> {
-        let mut sum = self.store.get(&p.var).cloned();
-        for factor in self.factored.get(&p.name).into_iter().flatten() {
-            let dense = factor.to_tensor()?;
-            sum = Some(match sum {
-                Some(sum) => (sum + dense)?,
-                None => dense,
-            });
-        }
-        Ok(sum)
+        Self { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.0, decay: Decay::default() }
     }
 }
 
@@ -139,8 +91,9 @@ impl Adam {
             keep: (1.0 - learning_rate * c.weight_decay) as f32,
             gradient_scale: gradient_scale as f32,
         };
-        for (p, moments) in parameters.iter().zip(&mut self.moments).filter(|(p, _)| p.group == group) {
-            update(p, moments, gradients, step)?;
+        for (i, (p, moments)) in parameters.iter().zip(&mut self.moments).enumerate().filter(|(_, (p, _))| p.group == group) {
+            let keep = if c.decay.applies_to(&p.name) { step.keep } else { 1.0 };
+            update(p, moments, gradients, i, AdamStep { keep, ..step })?;
         }
         Ok(())
     }
@@ -200,24 +153,21 @@ impl Adam {
     }
 }
 
-fn update(p: &Parameter, moments: &mut Moments, gradients: &Gradients, step: AdamStep) -> Result<()> {
-    let factored = gradients.factored.get(&p.name);
-    match moments {
-        Moments::Cpu { first, second } => match (gradients.store.get(&p.var), factored) {
-            (None, None) => {}
-            (None, Some(factors)) => {
+/// `i`: place of the parameter among all.
+fn update(p: &Parameter, moments: &mut Moments, gradients: &Gradients, i: usize, step: AdamStep) -> Result<()> {
+    match (moments, gradients.factors(i)) {
+        (Moments::Cpu { first, second }, Some(factors)) => {
+            let state = std::sync::Mutex::new((first, second));
+            p.var.inplace_op1(&FactoredAdam { state, factors, step })?;
+        }
+        (Moments::Cpu { first, second }, None) => {
+            if let Some(gradient) = gradients.total(i)? {
                 let state = std::sync::Mutex::new((first, second));
-                p.var.inplace_op1(&FactoredAdam { state, factors, step })?;
+                p.var.inplace_op2(&gradient.contiguous()?, &DenseAdam { state, step })?;
             }
-            _ => {
-                if let Some(gradient) = gradients.dense(p)? {
-                    let state = std::sync::Mutex::new((first, second));
-                    p.var.inplace_op2(&gradient.contiguous()?, &DenseAdam { state, step })?;
-                }
-            }
-        },
-        Moments::Device { first, second } => {
-            if let Some(gradient) = gradients.dense(p)? {
+        }
+        (Moments::Device { first, second }, _) => {
+            if let Some(gradient) = gradients.total(i)? {
                 plain_update(p, first, second, &gradient, step)?;
             }
         }
@@ -239,7 +189,7 @@ fn plain_update(p: &Parameter, first: &mut Tensor, second: &mut Tensor, gradient
 type State<'a> = std::sync::Mutex<(&'a mut Vec<f32>, &'a mut Vec<f32>)>;
 
 /// Numbers that one task updates at a time.
-const CHUNK: usize = 1 << 15;
+pub(super) const CHUNK: usize = 1 << 15;
 
 struct DenseAdam<'a> {
     state: State<'a>,
@@ -325,7 +275,7 @@ fn with_factors(factors: &[FactoredGradient], f: impl FnOnce(&[OpenFactor<'_>]))
     Ok(())
 }
 
-fn cpu_f32_mut<'a>(storage: &'a mut CpuStorage, layout: &Layout) -> candle_core::Result<&'a mut [f32]> {
+pub(super) fn cpu_f32_mut<'a>(storage: &'a mut CpuStorage, layout: &Layout) -> candle_core::Result<&'a mut [f32]> {
     match (storage, layout.contiguous_offsets()) {
         (CpuStorage::F32(values), Some((start, end))) => Ok(&mut values[start..end]),
         _ => candle_core::bail!("a parameter must be contiguous f32"),
@@ -342,6 +292,38 @@ mod tests {
     use crate::data::Csr;
     use crate::ops::sparse_linear::{SparseBatch, sparse_linear, sparse_linear_plain};
     use crate::rng::Rng;
+
+    #[test]
+    fn gradients_of_several_mini_batches_add_up_whether_dense_or_factored() {
+        let x = ndarray::Array2::from_shape_fn((6, 40), |(i, j)| if (i * 7 + j) % 5 == 0 { 1.0 + i as f32 } else { 0.0 });
+        let part = |rows: std::ops::Range<usize>| {
+            let rows = Csr::from_dense(x.slice(ndarray::s![rows, ..])).unwrap();
+            Arc::new(SparseBatch::with_gradient(rows))
+        };
+        let whole = part(0..6);
+        let train = |parts: &[Arc<SparseBatch>], config: AdamConfig| {
+            let mut parameters = Parameters::new(&Device::Cpu, Rng::new(2));
+            let (w, slot) = parameters.sparse_weight("w", 40, 33).unwrap();
+            let b = parameters.constant("bias", 33, 0.1).unwrap();
+            let mut adam = Adam::new(&parameters, config).unwrap();
+            for _ in 0..3 {
+                let of = |x: &Arc<SparseBatch>| {
+                    let loss = sparse_linear(x, &w, &b, Some(&slot)).unwrap().sqr().unwrap().sum_all().unwrap();
+                    Gradients::of(&loss, &parameters).unwrap()
+                };
+                let mut sum = of(&parts[0]);
+                parts[1..].iter().for_each(|x| sum.add(of(x)).unwrap());
+                adam.step(&parameters, 0, &sum, 0.01, 1.0 / 6.0).unwrap();
+            }
+            [w.as_tensor(), b.as_tensor()].map(|t| t.flatten_all().unwrap().to_vec1::<f32>().unwrap())
+        };
+        let config = AdamConfig { weight_decay: 0.3, ..Default::default() };
+        let (one, three) = (train(std::slice::from_ref(&whole), config), train(&[part(0..1), part(1..4), part(4..6)], config));
+        assert!(one.concat().iter().zip(three.concat()).all(|(a, b)| (a - b).abs() < 1e-5));
+        // Only the weights decay, unless asked otherwise.
+        let without = train(std::slice::from_ref(&whole), AdamConfig { weight_decay: 0.0, ..config });
+        assert!(one[0] != without[0] && train(&[whole], AdamConfig { decay: Decay::All, ..config })[1] != one[1]);
+    }
 
     #[test]
     fn three_steps_equal_the_formula() {
@@ -390,7 +372,7 @@ mod tests {
                     loss = (loss + y.sqr().unwrap().mean_all().unwrap()).unwrap();
                 }
                 let gradients = Gradients::of(&loss, &parameters).unwrap();
-                assert_eq!(gradients.factored.len(), usize::from(factored));
+                assert_eq!(gradients.factors(0).is_some(), factored);
                 adam.step(&parameters, 0, &gradients, 0.01, 0.5).unwrap();
             }
             w.as_tensor().to_vec2::<f32>().unwrap().concat()

@@ -58,8 +58,8 @@ mod tests {
     #[test]
     fn counts_by_hand() {
         let batches = [
-            MiniBatch { rows: vec![0, 1, 4], domain: Some(0), core: None },
-            MiniBatch { rows: vec![0, 3], domain: Some(1), core: None },
+            MiniBatch { rows: vec![0, 1, 4], domain: Some(0), ..Default::default() },
+            MiniBatch { rows: vec![0, 3], domain: Some(1), ..Default::default() },
         ];
         let table = Composition::of(&batches, &[0, 0, 0, 1, 1], &["a".into(), "b".into()]);
         let a = &table.domains[0];

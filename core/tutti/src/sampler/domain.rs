@@ -175,7 +175,7 @@ impl DomainSampler {
                 }
                 rows.sort_unstable();
                 rows.dedup();
-                MiniBatch { rows, domain: Some(domain as u32), core }
+                MiniBatch { rows, domain: Some(domain as u32), core, ..Default::default() }
             })
             .collect()
     }

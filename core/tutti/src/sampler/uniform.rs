@@ -33,7 +33,7 @@ impl Sampler for UniformSampler {
         let batches = rows.chunks(self.batch_size.max(1)).map(|chunk| {
             let mut rows = chunk.to_vec();
             rows.sort_unstable();
-            MiniBatch { rows, domain: None, core: None }
+            MiniBatch { rows, ..Default::default() }
         });
         Ok(batches.collect())
     }

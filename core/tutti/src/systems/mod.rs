@@ -1,3 +1,4 @@
 //! The five systems, each a composition of the blocks of this crate.
 
 pub mod concord;
+pub mod lcl;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{History, TrainConfig};
 use crate::error::{Error, Result};
 use crate::model::{SavedModel, System};
-use crate::optim::Adam;
+use crate::optim::Optimizer;
 
 type Named = Vec<(String, Tensor)>;
 
@@ -20,8 +20,8 @@ pub(super) struct Checkpoint {
     pub epoch: usize,
     pub history: History,
     pub parameters: Named,
-    pub adam: Named,
-    pub adam_steps: BTreeMap<usize, u64>,
+    pub optimizer: Named,
+    pub optimizer_steps: BTreeMap<usize, u64>,
     pub extra: Named,
     pub best: Option<Named>,
 }
@@ -31,41 +31,47 @@ struct Header {
     config: TrainConfig,
     epoch: usize,
     history: History,
-    adam_steps: BTreeMap<usize, u64>,
+    optimizer_steps: BTreeMap<usize, u64>,
 }
 
 const PARAMETERS: &str = "parameter/";
-const ADAM: &str = "optimiser/";
+const OPTIMIZER: &str = "optimiser/";
 const EXTRA: &str = "extra/";
 const BEST: &str = "best/";
 
 impl Checkpoint {
     pub fn take<S: System>(
         system: &S,
-        adam: &Adam,
+        optimizer: &Optimizer,
         config: &TrainConfig,
         epoch: usize,
         history: &History,
         best: Option<&[(String, Tensor)]>,
     ) -> Result<Self> {
+        let (optimizer, optimizer_steps) = optimizer.state(system.parameters())?;
         Ok(Self {
             system: system.name().to_owned(),
             config: config.clone(),
             epoch,
             history: history.clone(),
             parameters: system.parameters().snapshot()?,
-            adam: adam.state(system.parameters())?,
-            adam_steps: adam.steps().clone(),
+            optimizer,
+            optimizer_steps,
             extra: system.extra_state()?,
             best: best.map(<[_]>::to_vec),
         })
     }
 
     pub fn save(self, path: &Path) -> Result<()> {
-        let header = Header { config: self.config, epoch: self.epoch, history: self.history, adam_steps: self.adam_steps };
+        let (config, epoch, history, optimizer_steps) = (self.config, self.epoch, self.history, self.optimizer_steps);
+        let header = Header { config, epoch, history, optimizer_steps };
         let header = serde_json::to_value(header).map_err(|e| file_error(path, e.to_string(), "report this"))?;
-        let parts =
-            [(PARAMETERS, self.parameters), (ADAM, self.adam), (EXTRA, self.extra), (BEST, self.best.unwrap_or_default())];
+        let parts = [
+            (PARAMETERS, self.parameters),
+            (OPTIMIZER, self.optimizer),
+            (EXTRA, self.extra),
+            (BEST, self.best.unwrap_or_default()),
+        ];
         let tensors =
             parts.into_iter().flat_map(|(prefix, list)| list.into_iter().map(move |(n, t)| (format!("{prefix}{n}"), t)));
         SavedModel::new(&kind(&self.system), header, tensors.collect()).save(path)
@@ -91,8 +97,8 @@ impl Checkpoint {
             epoch: header.epoch,
             history: header.history,
             parameters: part(PARAMETERS),
-            adam: part(ADAM),
-            adam_steps: header.adam_steps,
+            optimizer: part(OPTIMIZER),
+            optimizer_steps: header.optimizer_steps,
             extra: part(EXTRA),
             best,
         })

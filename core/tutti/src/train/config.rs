@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::optim::{AdamConfig, Schedule};
+use crate::optim::{OptimizerConfig, Schedule};
 
 /// Settings of the training loop, the same for every system.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -14,14 +14,21 @@ pub struct TrainConfig {
     pub learning_rate: f64,
     /// How it changes.
     pub schedule: Schedule,
-    /// Settings of Adam.
-    pub adam: AdamConfig,
+    /// The optimiser.
+    pub optimizer: OptimizerConfig,
+    /// Mini-batches whose gradients are averaged for one update, at least 1: a larger mini-batch in the memory of a small one, except that
+    /// cells of different mini-batches are not contrasted. The last update of an epoch takes those that are left.
+    pub accumulate: usize,
     /// Longest gradient: a longer one is scaled down to it. `None` (default) leaves gradients as they are.
     pub clip_norm: Option<f64>,
     /// Share of the cells that are trained on, above 0 to 1; the others validate. 1 trains on all and never stops early.
     pub train_frac: f64,
     /// Epochs without a better validation loss before training stops.
     pub patience: usize,
+    /// By how much a validation loss must be smaller than the best to count as better, 0 or more.
+    pub min_delta: f64,
+    /// Whether the weights of the best validation loss are kept, or those of the last step.
+    pub keep_best: bool,
     /// Cells per mini-batch when validating.
     pub validation_batch_size: usize,
     /// Names all random draws.
@@ -34,10 +41,13 @@ impl Default for TrainConfig {
             n_epochs: 15,
             learning_rate: 1e-2,
             schedule: Schedule::StepDecay { gamma: 0.97, per_epoch: 2 },
-            adam: AdamConfig::default(),
+            optimizer: OptimizerConfig::default(),
+            accumulate: 1,
             clip_norm: None,
             train_frac: 1.0,
             patience: 2,
+            min_delta: 0.0,
+            keep_best: true,
             validation_batch_size: 256,
             seed: 0,
         }
@@ -67,6 +77,13 @@ impl TrainConfig {
                 "use 1 to train on all cells or 0.9 to validate",
             );
         }
+        if self.accumulate == 0 {
+            return refuse("accumulate", 0.0, "at least 1", "use 1 for an update per mini-batch");
+        }
+        if !(self.min_delta >= 0.0 && self.min_delta.is_finite()) {
+            return refuse("min_delta", self.min_delta, "0 or more", "use 0 or 0.001");
+        }
+        self.optimizer.validate()?;
         if let Some(norm) = self.clip_norm.filter(|n| !(*n > 0.0)) {
             return refuse("clip_norm", norm, "above 0", "leave it out for no clipping");
         }

@@ -13,9 +13,9 @@ use crate::error::{Error, Result};
 use crate::model::{Phase, System};
 use crate::nn::Draws;
 use crate::observe::{CancelToken, Observer, Progress};
-use crate::optim::{Adam, Gradients};
+use crate::optim::{Gradients, Optimizer};
 use crate::rng::Rng;
-use crate::sampler::{MiniBatch, Sampler, UniformSampler};
+use crate::sampler::{MiniBatch, MiniBatches, Sampler};
 use crate::threads::Threads;
 
 /// Where training stands after a slice of time.
@@ -33,22 +33,26 @@ pub enum State {
 ///
 /// The loop is the same for all systems: draw mini-batches, prepare the next while the current one trains, sum the losses of each
 /// phase, differentiate, step, record. Memory beside the system: twice its parameters for Adam, once for the weights of the last good
-/// epoch, and two mini-batches.
+/// epoch, two mini-batches, and the gradients that are being averaged.
 pub struct Trainer<'a, S: System> {
     system: S,
     cells: Cells<'a>,
     config: TrainConfig,
     threads: Threads,
     rng: Rng,
-    adam: Adam,
+    optimizer: Optimizer,
     rows: Vec<usize>,
-    held_out: Vec<usize>,
+    validation: Vec<MiniBatch>,
     sampler: Option<Box<dyn Sampler>>,
-    /// Mini-batches of the current epoch, empty between epochs.
-    batches: Vec<MiniBatch>,
+    /// What is left of the current epoch's mini-batches; `None` between epochs.
+    batches: Option<MiniBatches>,
     prepared: Option<(S::Prepared, usize)>,
+    /// By phase, gradients that wait for others, with their number.
+    waiting: Vec<Option<(Gradients, usize)>>,
     epoch: usize,
     step: usize,
+    n_steps: usize,
+    rows_per_step: f64,
     sums: EpochSums,
     history: History,
     stopping: EarlyStopping,
@@ -75,23 +79,33 @@ impl<'a, S: System> Trainer<'a, S> {
     pub fn new(system: S, cells: Cells<'a>, config: TrainConfig, threads: Threads) -> Result<Self> {
         config.validate()?;
         let rng = Rng::new(config.seed);
-        let (rows, held_out) = split(cells.n_cells(), config.train_frac, &rng);
-        let adam = Adam::new(system.parameters(), config.adam)?;
-        let stopping = EarlyStopping::new(config.patience);
+        if let Some(phase) = system.phases().iter().find(|phase| phase.n_updates > 1 && config.accumulate > 1) {
+            let problem =
+                format!("is {} where `{}` is updated {} times per mini-batch", config.accumulate, phase.name, phase.n_updates);
+            return Err(Error::argument("accumulate", problem, "use 1"));
+        }
+        let (rows, held_out) = system.split(&cells, config.train_frac, &rng)?;
+        let validation = system.validation_batches(&held_out, config.validation_batch_size, &rng)?;
+        let optimizer = Optimizer::new(system.parameters(), &config.optimizer)?;
+        let stopping = EarlyStopping::new(config.patience, config.min_delta);
+        let waiting = system.phases().iter().map(|_| None).collect();
         Ok(Self {
             system,
             cells,
             config,
             threads,
             rng,
-            adam,
+            optimizer,
             rows,
-            held_out,
+            validation,
             sampler: None,
-            batches: Vec::new(),
+            batches: None,
             prepared: None,
+            waiting,
             epoch: 0,
             step: 0,
+            n_steps: 0,
+            rows_per_step: 0.0,
             sums: EpochSums::default(),
             history: History::default(),
             stopping,
@@ -149,7 +163,7 @@ impl<'a, S: System> Trainer<'a, S> {
     }
 
     fn one_step(&mut self, observer: &mut dyn Observer) -> Result<()> {
-        if self.batches.is_empty() {
+        if self.batches.is_none() {
             self.begin_epoch(observer)?;
         }
         let values = self.train_mini_batch()?;
@@ -157,7 +171,7 @@ impl<'a, S: System> Trainer<'a, S> {
         self.step += 1;
         let loss = values.iter().map(|(_, weight, value)| weight * value).sum();
         observer.on_step(&self.progress(loss, None));
-        if self.step == self.batches.len() {
+        if self.step == self.n_steps {
             self.end_epoch(observer)?;
         }
         Ok(())
@@ -173,9 +187,12 @@ impl<'a, S: System> Trainer<'a, S> {
             }
             *sampler = Some(new);
         }
-        if let Some(sampler) = &self.sampler {
-            self.batches = sampler.epoch(&self.rng, self.epoch)?;
-        }
+        let Some(sampler) = &self.sampler else { return Err(no_sampler()) };
+        let batches = sampler.draw(&self.rng, self.epoch)?;
+        (self.n_steps, self.rows_per_step) = (batches.len(), batches.rows_per_batch());
+        self.batches = Some(batches);
+        self.prepared = None;
+        self.waiting.iter_mut().for_each(|w| *w = None);
         self.step = 0;
         self.sums = EpochSums::default();
         self.system.parameters().refresh(&mut self.last_good)?;
@@ -184,17 +201,31 @@ impl<'a, S: System> Trainer<'a, S> {
 
     /// Trains the current mini-batch while the next is prepared.
     fn train_mini_batch(&mut self) -> Result<Vec<(&'static str, f64, f64)>> {
-        let current = match self.prepared.take() {
-            Some(prepared) => prepared,
-            None => self.threads.run(|| prepare(&self.system, &self.cells, &self.rng, &self.batches, self.epoch, self.step))?,
-        };
         let learning_rate = self.learning_rate();
-        let Self { system, cells, rng, batches, adam, threads, config, .. } = self;
+        let Self { system, cells, rng, batches, optimizer, waiting, threads, config, prepared, .. } = self;
         let (epoch, step) = (self.epoch, self.step);
+        let Some(batches) = batches else { return Err(no_sampler()) };
+        let current = match prepared.take() {
+            Some(prepared) => prepared,
+            None => {
+                let batch = batches.next().ok_or_else(no_sampler)?;
+                threads.run(|| prepare(system, cells, batch, &Draws::new(*rng, epoch, step)))?
+            }
+        };
+        let next = batches.next();
+        let mut update = Update {
+            system,
+            optimizer,
+            waiting,
+            learning_rate,
+            clip_norm: config.clip_norm,
+            // The last mini-batches of an epoch wait for no others.
+            n_averaged: if step + 1 == self.n_steps { 1 } else { config.accumulate },
+        };
         let (trained, next) = threads.run(|| {
             rayon::join(
-                || update(system, adam, &current.0, &Draws::new(*rng, epoch, step), learning_rate, config.clip_norm),
-                || (step + 1 < batches.len()).then(|| prepare(system, cells, rng, batches, epoch, step + 1)),
+                || update.run(&current.0, &Draws::new(*rng, epoch, step)),
+                || next.map(|batch| prepare(system, cells, batch, &Draws::new(*rng, epoch, step + 1))),
             )
         });
         let values = trained.map_err(|e| self.keep_good(e))?;
@@ -206,6 +237,8 @@ impl<'a, S: System> Trainer<'a, S> {
 
     /// Places a failed step in the run and makes sure that the weights are finite.
     fn keep_good(&mut self, error: Error) -> Error {
+        // What was drawn is spent: a caller that goes on nevertheless starts the epoch anew.
+        self.batches = None;
         let Error::NonFinite { term, value, .. } = error else { return error };
         let parameters = self.system.parameters();
         if !parameters.all_finite().unwrap_or(false)
@@ -219,17 +252,17 @@ impl<'a, S: System> Trainer<'a, S> {
     fn end_epoch(&mut self, observer: &mut dyn Observer) -> Result<()> {
         let learning_rate = self.learning_rate();
         let mut record = std::mem::take(&mut self.sums).record(self.epoch + 1, learning_rate);
-        if !self.held_out.is_empty() {
+        if !self.validation.is_empty() {
             let value = self.validate()?;
             record.validation_loss = Some(value);
-            if self.stopping.observe(self.epoch + 1, value) {
+            if self.stopping.observe(self.epoch + 1, value) && self.config.keep_best {
                 self.best = Some(self.system.parameters().snapshot()?);
             }
         }
         let (loss, validation) = (record.loss, record.validation_loss);
         let progress = self.progress(loss, validation);
         self.history.epochs.push(record);
-        self.batches.clear();
+        self.batches = None;
         self.epoch += 1;
         self.step = 0;
         if self.epoch >= self.config.n_epochs || self.stopping.should_stop() {
@@ -245,17 +278,14 @@ impl<'a, S: System> Trainer<'a, S> {
     /// Mean loss over the held-out cells, with the same draws in every epoch.
     fn validate(&self) -> Result<f64> {
         let rng = self.rng.derive("validation");
-        let batches = UniformSampler::in_order(self.held_out.clone(), self.config.validation_batch_size).epoch(&rng, 0)?;
+        let Self { system, cells, threads, validation, .. } = self;
         let (mut sum, mut n) = (0.0, 0);
-        for step in 0..batches.len() {
-            if batches[step].rows.len() < 2 {
-                continue;
-            }
-            let values = self.threads.run(|| -> Result<_> {
-                let (prepared, _) = prepare(&self.system, &self.cells, &rng, &batches, 0, step)?;
-                self.system.validation_losses(&prepared)?.values()
+        for (step, batch) in validation.iter().enumerate() {
+            let values = threads.run(|| -> Result<_> {
+                let (prepared, _) = prepare(system, cells, batch.clone(), &Draws::new(rng, 0, step))?;
+                system.validation_losses(&prepared)?.values()
             })?;
-            let n_cells = batches[step].rows.len();
+            let n_cells = batch.rows.len();
             sum += n_cells as f64 * values.iter().map(|(_, weight, value)| weight * value).sum::<f64>();
             n += n_cells;
         }
@@ -263,14 +293,14 @@ impl<'a, S: System> Trainer<'a, S> {
     }
 
     fn learning_rate(&self) -> f64 {
-        let factor = self.config.schedule.factor(self.epoch, self.config.n_epochs, self.step, self.batches.len());
+        let factor = self.config.schedule.factor(self.epoch, self.config.n_epochs, self.step, self.n_steps);
         self.config.learning_rate * factor
     }
 
     fn progress(&self, loss: f64, validation_loss: Option<f64>) -> Progress {
         let seconds = self.clock.spent.as_secs_f64().max(1e-9);
-        let (n_steps, done) = (self.batches.len(), self.clock.cells as f64);
-        let per_epoch = self.batches.iter().map(|b| b.rows.len()).sum::<usize>() as f64;
+        let (n_steps, done) = (self.n_steps, self.clock.cells as f64);
+        let per_epoch = self.rows_per_step * n_steps as f64;
         let left = per_epoch * (self.config.n_epochs - self.epoch) as f64 - per_epoch * self.step as f64 / n_steps.max(1) as f64;
         Progress {
             epoch: self.epoch + 1,
@@ -287,7 +317,7 @@ impl<'a, S: System> Trainer<'a, S> {
 
     /// Everything that a run needs to go on as if it had not been interrupted.
     fn checkpoint_now(&self) -> Result<Checkpoint> {
-        Checkpoint::take(&self.system, &self.adam, &self.config, self.epoch, &self.history, self.best.as_deref())
+        Checkpoint::take(&self.system, &self.optimizer, &self.config, self.epoch, &self.history, self.best.as_deref())
     }
 
     /// Goes on from a checkpoint of the same system, settings and cells.
@@ -298,9 +328,9 @@ impl<'a, S: System> Trainer<'a, S> {
         let checkpoint = Checkpoint::load(path, self.system.name(), &self.config)?;
         self.system.parameters().restore(&checkpoint.parameters)?;
         self.system.restore_extra_state(&checkpoint.extra)?;
-        self.adam.restore(self.system.parameters(), &checkpoint.adam, checkpoint.adam_steps)?;
+        self.optimizer.restore(self.system.parameters(), &checkpoint.optimizer, checkpoint.optimizer_steps)?;
         self.best = checkpoint.best;
-        self.stopping = EarlyStopping::new(self.config.patience);
+        self.stopping = EarlyStopping::new(self.config.patience, self.config.min_delta);
         for record in &checkpoint.history.epochs {
             if let Some(value) = record.validation_loss {
                 self.stopping.observe(record.epoch, value);
@@ -365,80 +395,75 @@ impl<'a, S: System> Trainer<'a, S> {
     }
 }
 
-/// Cells to train on and held-out cells, both ascending.
-fn split(n_cells: usize, train_frac: f64, rng: &Rng) -> (Vec<usize>, Vec<usize>) {
-    let mut order: Vec<usize> = (0..n_cells).collect();
-    if train_frac >= 1.0 {
-        return (order, Vec::new());
-    }
-    rng.stream("validation split", 0, 0).shuffle(&mut order);
-    let mut held_out = order.split_off((train_frac * n_cells as f64) as usize);
-    order.sort_unstable();
-    held_out.sort_unstable();
-    (order, held_out)
-}
-
-fn prepare<S: System>(
-    system: &S,
-    cells: &Cells<'_>,
-    rng: &Rng,
-    batches: &[MiniBatch],
-    epoch: usize,
-    step: usize,
-) -> Result<(S::Prepared, usize)> {
-    let indices = batches[step].rows.clone();
+fn prepare<S: System>(system: &S, cells: &Cells<'_>, batch: MiniBatch, draws: &Draws) -> Result<(S::Prepared, usize)> {
+    let MiniBatch { rows: indices, n_pairs, .. } = batch;
     let n_cells = indices.len();
     let mut rows = Csr::empty(cells.n_genes());
     cells.source().read_rows(&indices, &mut rows)?;
-    Ok((system.prepare(Batch { rows, indices }, &Draws::new(*rng, epoch, step))?, n_cells))
+    Ok((system.prepare(Batch { rows, indices, n_pairs }, draws)?, n_cells))
 }
 
-/// All phases of one step; the values are those of the last phase, the model's.
-fn update<S: System>(
-    system: &S,
-    adam: &mut Adam,
-    prepared: &S::Prepared,
-    draws: &Draws,
+/// What one step changes, and how.
+struct Update<'a, S> {
+    system: &'a S,
+    optimizer: &'a mut Optimizer,
+    waiting: &'a mut [Option<(Gradients, usize)>],
     learning_rate: f64,
     clip_norm: Option<f64>,
-) -> Result<Vec<(&'static str, f64, f64)>> {
-    let mut values = Vec::new();
-    for phase in system.phases() {
-        for _ in 0..phase.n_updates {
-            values = update_phase(system, adam, prepared, *phase, draws, learning_rate, clip_norm)?;
-        }
-    }
-    Ok(values)
+    /// Mini-batches whose gradients make an update.
+    n_averaged: usize,
 }
 
-fn update_phase<S: System>(
-    system: &S,
-    adam: &mut Adam,
-    prepared: &S::Prepared,
-    phase: Phase,
-    draws: &Draws,
-    learning_rate: f64,
-    clip_norm: Option<f64>,
-) -> Result<Vec<(&'static str, f64, f64)>> {
-    let terms = system.losses(prepared, phase, draws)?;
-    let values = terms.values()?;
-    if let Some((name, _, value)) = values.iter().find(|(_, _, value)| !value.is_finite()) {
-        return Err(not_finite(&format!("loss `{name}`"), *value));
-    }
-    let Some(total) = terms.total()? else { return Ok(values) };
-    let gradients = Gradients::of(&total, system.parameters())?;
-    let mut scale = 1.0;
-    if let Some(longest) = clip_norm {
-        let norm = gradients.norm(system.parameters(), phase.group)?;
-        if !norm.is_finite() {
-            return Err(not_finite("gradient", norm));
+impl<S: System> Update<'_, S> {
+    /// All phases of one step; the values are those of the last phase, the model's.
+    fn run(&mut self, prepared: &S::Prepared, draws: &Draws) -> Result<Vec<(&'static str, f64, f64)>> {
+        let mut values = Vec::new();
+        for (i, phase) in self.system.phases().iter().enumerate() {
+            for _ in 0..phase.n_updates {
+                values = self.phase(i, *phase, prepared, draws)?;
+            }
         }
-        scale = (longest / norm.max(f64::MIN_POSITIVE)).min(1.0);
+        Ok(values)
     }
-    adam.step(system.parameters(), phase.group, &gradients, learning_rate, scale)?;
-    Ok(values)
+
+    fn phase(&mut self, i: usize, phase: Phase, prepared: &S::Prepared, draws: &Draws) -> Result<Vec<(&'static str, f64, f64)>> {
+        let terms = self.system.losses(prepared, phase, draws)?;
+        let values = terms.values()?;
+        if let Some((name, _, value)) = values.iter().find(|(_, _, value)| !value.is_finite()) {
+            return Err(not_finite(&format!("loss `{name}`"), *value));
+        }
+        let parameters = self.system.parameters();
+        let new = terms.total()?.map(|total| Gradients::of(&total, parameters)).transpose()?;
+        let (gradients, n) = match (self.waiting[i].take(), new) {
+            (Some((mut sum, n)), Some(new)) => {
+                sum.add(new)?;
+                (sum, n + 1)
+            }
+            (Some((sum, n)), None) => (sum, n + 1),
+            (None, Some(new)) => (new, 1),
+            (None, None) => return Ok(values),
+        };
+        if n < self.n_averaged {
+            self.waiting[i] = Some((gradients, n));
+            return Ok(values);
+        }
+        let mut scale = 1.0 / n as f64;
+        if let Some(longest) = self.clip_norm {
+            let norm = scale * gradients.norm(parameters, phase.group)?;
+            if !norm.is_finite() {
+                return Err(not_finite("gradient", norm));
+            }
+            scale *= (longest / norm.max(f64::MIN_POSITIVE)).min(1.0);
+        }
+        self.optimizer.step(parameters, phase.group, &gradients, self.learning_rate, scale)?;
+        Ok(values)
+    }
 }
 
 fn not_finite(term: &str, value: f64) -> Error {
     Error::NonFinite { term: term.to_owned(), value: value.to_string(), epoch: 0, step: 0 }
+}
+
+fn no_sampler() -> Error {
+    Error::data("the system gave no mini-batches for an epoch", "report this")
 }

@@ -8,7 +8,7 @@ use crate::augment::RandomMask;
 use crate::error::{Error, Result};
 use crate::loss::{NtXentConfig, Penalty};
 use crate::neighbors::Metric;
-use crate::nn::{FinalActivation, MlpConfig, Norm};
+use crate::nn::{Activation, FinalActivation, MlpConfig, Norm};
 use crate::optim::Schedule;
 use crate::sampler::{DomainSamplerConfig, MinibatchStrategy};
 use crate::train::TrainConfig;
@@ -270,11 +270,11 @@ impl ConcordConfig {
 
     pub(super) fn encoder(&self) -> MlpConfig {
         let dims = self.encoder_dims.iter().copied().chain([self.latent_dim]).collect();
-        MlpConfig { dims, norm: self.norm, dropout: self.dropout }
+        MlpConfig { dims, norm: self.norm, activation: Activation::LeakyRelu, dropout: self.dropout }
     }
 
     pub(super) fn decoder(&self) -> MlpConfig {
-        MlpConfig { dims: self.decoder_dims.clone(), norm: self.norm, dropout: self.dropout }
+        MlpConfig { dims: self.decoder_dims.clone(), ..self.encoder() }
     }
 
     pub(super) fn nt_xent(&self) -> NtXentConfig {

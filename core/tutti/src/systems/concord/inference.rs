@@ -6,13 +6,11 @@ use candle_core::{Tensor, Var};
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, s};
 
 use super::Concord;
-use crate::data::{Categorical, CellSource, Csr, row_blocks};
+use crate::data::{Categorical, CellSource, row_blocks};
 use crate::error::{Error, Result};
+use crate::model::{BLOCK, Network, each_block, to_array};
 use crate::nn::Pass;
 use crate::ops::sparse_linear::SparseBatch;
-
-/// Cells that are embedded at a time; memory is this times the widest layer.
-const BLOCK: usize = 2048;
 
 /// Classes that a classifier gives.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,7 +31,7 @@ impl Concord {
     /// Another number of genes; what the source fails at.
     pub fn embed(&self, source: &dyn CellSource) -> Result<Array2<f32>> {
         let mut out = Array2::zeros((source.n_cells(), self.config.latent_dim));
-        self.each_block(source, |rows, first| {
+        each_block(source, self.names.genes.len(), |rows, first| {
             let z = to_array(&self.encode(first)?)?;
             out.slice_mut(s![rows, ..]).assign(&z);
             Ok(())
@@ -116,7 +114,7 @@ impl Concord {
         };
         let encoder = self.encoder.detached();
         let mut mean = Array2::<f64>::zeros((n_neurons, dims[0]));
-        self.each_block(source, |_, batch| {
+        each_block(source, self.names.genes.len(), |_, batch| {
             let weights = self.sigmoid_importance()?;
             let first = Var::from_tensor(&encoder.first_layer(&batch, weights.as_ref())?)?;
             let layers = encoder.activations(&first)?;
@@ -141,30 +139,37 @@ impl Concord {
         self.encoder.detached().forward(&batch, weights.as_ref(), Pass::EVAL)
     }
 
-    fn each_block(
-        &self,
-        source: &dyn CellSource,
-        mut f: impl FnMut(std::ops::Range<usize>, Arc<SparseBatch>) -> Result<()>,
-    ) -> Result<()> {
-        if source.n_genes() != self.names.genes.len() {
-            let problem = format!("the data have {} genes, the model {}", source.n_genes(), self.names.genes.len());
-            return Err(Error::data(problem, "put the genes in the model's order with `GeneAlignment`"));
-        }
-        let mut rows = Csr::empty(source.n_genes());
-        for block in row_blocks(source.n_cells(), BLOCK) {
-            source.read_range(block.clone(), &mut rows)?;
-            f(block, Arc::new(SparseBatch::without_gradient(std::mem::take(&mut rows))))?;
-        }
-        Ok(())
-    }
-
     fn tensor(&self, x: ArrayView2<'_, f32>) -> Result<Tensor> {
         Ok(Tensor::from_vec(x.iter().copied().collect::<Vec<f32>>(), x.dim(), self.parameters.device())?)
     }
 }
 
-fn to_array(x: &Tensor) -> Result<Array2<f32>> {
-    let (n, d) = x.dims2()?;
-    let values = x.contiguous()?.flatten_all()?.to_vec1()?;
-    Array2::from_shape_vec((n, d), values).map_err(|e| Error::data(e.to_string(), "report this"))
+impl Network for Concord {
+    fn genes(&self) -> &[String] {
+        &self.names.genes
+    }
+
+    fn first_layer(&self, x: &Arc<SparseBatch>) -> Result<Tensor> {
+        self.encoder.detached().first_layer(x, self.sigmoid_importance()?.map(|w| w.detach()).as_ref())
+    }
+
+    fn first_weight(&self) -> Result<Option<Array2<f32>>> {
+        let mut weight = to_array(self.encoder.first_weight())?;
+        if let Some(gene_weights) = self.gene_weights()? {
+            weight.rows_mut().into_iter().zip(gene_weights).for_each(|(mut row, w)| row.mapv_inplace(|v| v * w));
+        }
+        Ok(Some(weight))
+    }
+
+    fn latent(&self, first: &Tensor) -> Result<Tensor> {
+        let layers = self.encoder.detached().activations(first)?;
+        layers.into_iter().next_back().ok_or_else(|| Error::data("the encoder has no layers", "report this"))
+    }
+
+    fn logits(&self, latent: &Tensor) -> Result<Tensor> {
+        match &self.classifier {
+            Some(classifier) => classifier.forward(latent, Pass::EVAL),
+            None => Err(Error::argument("class", "needs a model with a classifier", "train with `use_classifier`")),
+        }
+    }
 }

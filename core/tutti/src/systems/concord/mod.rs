@@ -19,7 +19,7 @@ use ndarray::Array2;
 pub use config::{ConcordConfig, GraphSource, Preset};
 pub use inference::PredictedClasses;
 
-use crate::data::{Batch, Categorical, Cells};
+use crate::data::{Batch, Categorical, CellSource, Cells};
 use crate::error::{Error, Result};
 use crate::loss::{LossTerms, cross_entropy, importance_penalty, mse, nt_xent};
 use crate::model::{Phase, System};
@@ -354,6 +354,10 @@ impl System for Concord {
 
     fn validation_losses(&self, prepared: &Views) -> Result<LossTerms> {
         self.forward(prepared, Pass::EVAL, Pass::EVAL)
+    }
+
+    fn embed(&self, source: &dyn CellSource) -> Result<Array2<f32>> {
+        Concord::embed(self, source)
     }
 
     fn extra_state(&self) -> Result<Vec<(String, Tensor)>> {

@@ -1,0 +1,263 @@
+//! Batch normalisation followed by an activation, in few passes over the mini-batch.
+
+use std::sync::{Arc, Mutex};
+
+use candle_core::{CpuStorage, CustomOp3, Layout, Shape, Tensor};
+use rayon::prelude::*;
+
+use super::sparse_linear::{cpu_f32, with_cpu_f32};
+use crate::error::Result;
+
+/// Added to the variance, as in PyTorch.
+pub const EPS: f64 = 1e-5;
+
+/// `gamma (x - mean) / sqrt(variance + 1e-5) + beta` with mean and (biased) variance of each column of x [n, d] (Ioffe and Szegedy 2015,
+/// algorithm 1), values below zero times `negative_slope`, on the CPU. Returns the output, mean and variance; gradient flows through these
+/// in the output, the returned ones have none.
+///
+/// # Errors
+/// Shapes that do not fit.
+pub fn batch_norm_activate(x: &Tensor, gamma: &Tensor, beta: &Tensor, negative_slope: f32) -> Result<(Tensor, Tensor, Tensor)> {
+    let statistics = Arc::new(Mutex::new(Statistics::default()));
+    let op = BatchNorm { slope: negative_slope, statistics: statistics.clone() };
+    let y = x.contiguous()?.apply_op3(gamma, beta, op)?;
+    let Statistics { mean, variance } = statistics.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+    let d = mean.len();
+    Ok((y, Tensor::from_vec(mean, d, x.device())?, Tensor::from_vec(variance, d, x.device())?))
+}
+
+/// The plain twin of [`batch_norm_activate`], for any device.
+///
+/// # Errors
+/// Shapes that do not fit.
+pub fn batch_norm_activate_plain(x: &Tensor, gamma: &Tensor, beta: &Tensor, slope: f32) -> Result<(Tensor, Tensor, Tensor)> {
+    let mean = x.mean_keepdim(0)?;
+    let centred = x.broadcast_sub(&mean)?;
+    let variance = centred.sqr()?.mean_keepdim(0)?;
+    let y = centred.broadcast_div(&(&variance + EPS)?.sqrt()?)?.broadcast_mul(gamma)?.broadcast_add(beta)?;
+    let y = (y.relu()? - (y.neg()?.relu()? * f64::from(slope))?)?;
+    Ok((y, mean.squeeze(0)?.detach(), variance.squeeze(0)?.detach()))
+}
+
+#[derive(Debug, Clone, Default)]
+struct Statistics {
+    mean: Vec<f32>,
+    variance: Vec<f32>,
+}
+
+struct BatchNorm {
+    slope: f32,
+    /// Left by the forward pass.
+    statistics: Arc<Mutex<Statistics>>,
+}
+
+/// Rows whose sums are formed together; fixed, so that threads change no bit.
+const ROW_CHUNK: usize = 32;
+
+impl CustomOp3 for BatchNorm {
+    fn name(&self) -> &'static str {
+        "batch_norm_activate"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &Layout,
+        gamma: &CpuStorage,
+        gamma_layout: &Layout,
+        beta: &CpuStorage,
+        beta_layout: &Layout,
+    ) -> candle_core::Result<(CpuStorage, Shape)> {
+        let (n, d) = x_layout.shape().dims2()?;
+        let (x, gamma, beta) = (cpu_f32(x, x_layout)?, cpu_f32(gamma, gamma_layout)?, cpu_f32(beta, beta_layout)?);
+        if gamma.len() != d || beta.len() != d || d == 0 || n == 0 {
+            candle_core::bail!("batch_norm: {n} cells, {d} features, gamma {}, beta {}", gamma.len(), beta.len());
+        }
+        let [mut mean] = column_sums(x, d, |row, [sum]| sum.iter_mut().zip(row).for_each(|(sum, x)| *sum += x));
+        mean.iter_mut().for_each(|m| *m /= n as f32);
+        let [mut variance] = column_sums(x, d, |row, [sum]| {
+            sum.iter_mut().zip(row.iter().zip(&mean)).for_each(|(sum, (x, m))| *sum += (x - m) * (x - m));
+        });
+        variance.iter_mut().for_each(|v| *v /= n as f32);
+        let scale: Vec<f32> = variance.iter().zip(gamma).map(|(v, g)| g * rstd(*v)).collect();
+        let shift: Vec<f32> = mean.iter().zip(&scale).zip(beta).map(|((m, s), b)| b - m * s).collect();
+        let mut out = vec![0f32; n * d];
+        out.par_chunks_mut(d * ROW_CHUNK).zip(x.par_chunks(d * ROW_CHUNK)).for_each(|(out, x)| {
+            for (out, x) in out.chunks_exact_mut(d).zip(x.chunks_exact(d)) {
+                for (((out, x), scale), shift) in out.iter_mut().zip(x).zip(&scale).zip(&shift) {
+                    let y = x * scale + shift;
+                    *out = if y < 0.0 { self.slope * y } else { y };
+                }
+            }
+        });
+        *self.statistics.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Statistics { mean, variance };
+        Ok((CpuStorage::F32(out), Shape::from((n, d))))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        gamma: &Tensor,
+        beta: &Tensor,
+        _res: &Tensor,
+        grad: &Tensor,
+    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let (n, d) = x.dims2()?;
+        let grad = grad.contiguous()?;
+        let statistics = self.statistics.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+        let (dx, dgamma, dbeta) = with_cpu_f32(x, |x| {
+            with_cpu_f32(gamma, |gamma| {
+                with_cpu_f32(beta, |beta| {
+                    with_cpu_f32(&grad, |dy| Backward { gamma, beta, statistics: &statistics, slope: self.slope }.run(x, dy))
+                })
+            })
+        })????;
+        let device = x.device();
+        Ok((
+            Some(Tensor::from_vec(dx, (n, d), device)?),
+            Some(Tensor::from_vec(dgamma, d, device)?),
+            Some(Tensor::from_vec(dbeta, d, device)?),
+        ))
+    }
+}
+
+struct Backward<'a> {
+    gamma: &'a [f32],
+    beta: &'a [f32],
+    statistics: &'a Statistics,
+    slope: f32,
+}
+
+impl Backward<'_> {
+    /// Gradients of x, gamma and beta. With x̂ the normalised values and g their output's gradient behind the activation,
+    /// dx = gamma / sd (g - mean g - x̂ mean (g x̂)), the means over the cells.
+    fn run(&self, x: &[f32], dy: &[f32]) -> (Vec<f32>, Vec<f32>, Vec<f32>) {
+        let d = self.gamma.len();
+        let n = x.len() / d;
+        let Statistics { mean, variance } = self.statistics;
+        let rstd: Vec<f32> = variance.iter().map(|v| rstd(*v)).collect();
+        // x̂ and g of column j.
+        let at = |j: usize, x: f32, dy: f32| {
+            let normed = (x - mean[j]) * rstd[j];
+            (normed, if self.gamma[j] * normed + self.beta[j] < 0.0 { self.slope * dy } else { dy })
+        };
+        let both: Vec<[Vec<f32>; 2]> = x
+            .par_chunks(d * ROW_CHUNK)
+            .zip(dy.par_chunks(d * ROW_CHUNK))
+            .map(|(x, dy)| {
+                let mut sums = [vec![0f32; d], vec![0f32; d]];
+                for (x, dy) in x.chunks_exact(d).zip(dy.chunks_exact(d)) {
+                    for j in 0..d {
+                        let (normed, g) = at(j, x[j], dy[j]);
+                        sums[0][j] += g * normed;
+                        sums[1][j] += g;
+                    }
+                }
+                sums
+            })
+            .collect();
+        let [dgamma, dbeta] = total(both, d);
+        let mut dx = vec![0f32; n * d];
+        let per_cell = 1.0 / n as f32;
+        dx.par_chunks_mut(d * ROW_CHUNK).zip(x.par_chunks(d * ROW_CHUNK).zip(dy.par_chunks(d * ROW_CHUNK))).for_each(
+            |(dx, (x, dy))| {
+                for (dx, (x, dy)) in dx.chunks_exact_mut(d).zip(x.chunks_exact(d).zip(dy.chunks_exact(d))) {
+                    for j in 0..d {
+                        let (normed, g) = at(j, x[j], dy[j]);
+                        dx[j] = self.gamma[j] * rstd[j] * (g - per_cell * (dbeta[j] + normed * dgamma[j]));
+                    }
+                }
+            },
+        );
+        (dx, dgamma, dbeta)
+    }
+}
+
+fn rstd(variance: f32) -> f32 {
+    1.0 / (variance + EPS as f32).sqrt()
+}
+
+/// Sums over the rows of x, each row added by `add`, in chunks and then in their order.
+fn column_sums<const K: usize>(x: &[f32], d: usize, add: impl Fn(&[f32], &mut [Vec<f32>; K]) + Sync) -> [Vec<f32>; K] {
+    let parts: Vec<[Vec<f32>; K]> = x
+        .par_chunks(d * ROW_CHUNK)
+        .map(|x| {
+            let mut sums = std::array::from_fn(|_| vec![0f32; d]);
+            x.chunks_exact(d).for_each(|row| add(row, &mut sums));
+            sums
+        })
+        .collect();
+    total(parts, d)
+}
+
+fn total<const K: usize>(parts: Vec<[Vec<f32>; K]>, d: usize) -> [Vec<f32>; K] {
+    let mut sums: [Vec<f32>; K] = std::array::from_fn(|_| vec![0f32; d]);
+    for part in parts {
+        for (sums, part) in sums.iter_mut().zip(part) {
+            sums.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
+        }
+    }
+    sums
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{Device, Var};
+
+    use super::*;
+    use crate::rng::Rng;
+    use crate::threads::Threads;
+
+    fn random(shape: &[usize], purpose: &str) -> Var {
+        let mut stream = Rng::new(9).stream(purpose, 0, 0);
+        let values: Vec<f32> = (0..shape.iter().product()).map(|_| stream.normal() as f32).collect();
+        Var::from_tensor(&Tensor::from_vec(values, shape, &Device::Cpu).unwrap()).unwrap()
+    }
+
+    fn distance(a: &Tensor, b: &Tensor) -> f32 {
+        (a - b).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap()
+    }
+
+    #[test]
+    fn equals_the_plain_twin_forward_and_backward_for_any_threads() {
+        for (n, d, slope) in [(3, 5, 0.0), (70, 40, 0.1), (33, 7, 1.0)] {
+            let (x, gamma, beta, probe) = (random(&[n, d], "x"), random(&[d], "g"), random(&[d], "b"), random(&[n, d], "p"));
+            let ours = batch_norm_activate(&x, &gamma, &beta, slope).unwrap();
+            let plain = batch_norm_activate_plain(&x, &gamma, &beta, slope).unwrap();
+            assert!(
+                distance(&ours.0, &plain.0) < 1e-5 && distance(&ours.1, &plain.1) < 1e-6 && distance(&ours.2, &plain.2) < 1e-5
+            );
+            let gradients = |y: &Tensor| (y * probe.as_tensor()).unwrap().sum_all().unwrap().backward().unwrap();
+            let (a, b) = (gradients(&ours.0), gradients(&plain.0));
+            for var in [&x, &gamma, &beta] {
+                let d = distance(a.get(var).unwrap(), b.get(var).unwrap());
+                assert!(d < 2e-4, "gradients differ by {d}");
+            }
+            let with = |n_threads| {
+                Threads::new(n_threads).unwrap().run(|| {
+                    let y = batch_norm_activate(&x, &gamma, &beta, slope).unwrap().0;
+                    gradients(&y).get(&x).unwrap().to_vec2::<f32>().unwrap()
+                })
+            };
+            assert_eq!(with(1), with(3));
+        }
+    }
+
+    #[test]
+    fn gradient_equals_finite_differences() {
+        let (x, gamma, beta, probe) = (random(&[4, 3], "x"), random(&[3], "g"), random(&[3], "b"), random(&[4, 3], "p"));
+        let loss =
+            |x: &Tensor| (batch_norm_activate(x, &gamma, &beta, 0.0).unwrap().0 * probe.as_tensor()).unwrap().sum_all().unwrap();
+        let gradient: Vec<f32> = loss(&x).backward().unwrap().get(&x).unwrap().flatten_all().unwrap().to_vec1().unwrap();
+        let base: Vec<f32> = x.flatten_all().unwrap().to_vec1().unwrap();
+        for i in 0..base.len() {
+            let at = |step: f32| {
+                let mut values = base.clone();
+                values[i] += step;
+                f64::from(loss(&Tensor::from_vec(values, (4, 3), &Device::Cpu).unwrap()).to_scalar::<f32>().unwrap())
+            };
+            let numeric = (at(1e-3) - at(-1e-3)) / 2e-3;
+            assert!((numeric - f64::from(gradient[i])).abs() < 1e-2 * (1.0 + numeric.abs()), "{i}: {numeric} {}", gradient[i]);
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! Gradients of one backward pass, or of several added up.
+
+use candle_core::Tensor;
+
+use crate::error::Result;
+use crate::nn::{Parameter, Parameters};
+use crate::ops::sparse_linear::{FactoredGradient, with_cpu_f32};
+
+/// Gradients of the parameters, in their order: dense ones, and the first layers' as factors.
+pub struct Gradients {
+    dense: Vec<Option<Tensor>>,
+    factored: Vec<Vec<FactoredGradient>>,
+}
+
+impl Gradients {
+    /// Differentiates `loss` by all parameters.
+    ///
+    /// # Errors
+    /// Where an operation has no backward pass.
+    pub fn of(loss: &Tensor, parameters: &Parameters) -> Result<Self> {
+        let taken = |p: &Parameter| p.slot.as_ref().map(|slot| slot.take()).unwrap_or_default();
+        // Nothing may be left from a step that failed half-way.
+        parameters.iter().for_each(|p| drop(taken(p)));
+        let store = loss.backward()?;
+        Ok(Self {
+            dense: parameters.iter().map(|p| store.get(&p.var).cloned()).collect(),
+            factored: parameters.iter().map(taken).collect(),
+        })
+    }
+
+    /// Adds those of another mini-batch. Factors are kept side by side: memory grows by a mini-batch and the gradient of its first layer's
+    /// output, not by genes times hidden.
+    ///
+    /// # Errors
+    /// Where the device has no memory left.
+    pub fn add(&mut self, other: Self) -> Result<()> {
+        for (sum, more) in self.dense.iter_mut().zip(other.dense) {
+            *sum = match (sum.take(), more) {
+                (Some(sum), Some(more)) => Some((sum + more)?),
+                (sum, more) => sum.or(more),
+            };
+        }
+        self.factored.iter_mut().zip(other.factored).for_each(|(sum, more)| sum.extend(more));
+        Ok(())
+    }
+
+    /// Euclidean length of all gradients of `group` together, in double precision and a fixed order.
+    ///
+    /// # Errors
+    /// Where the device fails.
+    pub fn norm(&self, parameters: &Parameters, group: usize) -> Result<f64> {
+        let mut squares = 0.0;
+        for (i, _) in parameters.iter().enumerate().filter(|(_, p)| p.group == group) {
+            if let Some(g) = self.total(i)? {
+                squares += match g.device().is_cpu() {
+                    true => with_cpu_f32(&g.contiguous()?, |g| g.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>())?,
+                    false => f64::from(g.sqr()?.sum_all()?.to_scalar::<f32>()?),
+                };
+            }
+        }
+        Ok(squares.sqrt())
+    }
+
+    /// The factors of parameter `i`, where its gradient is in these alone.
+    pub(super) fn factors(&self, i: usize) -> Option<&[FactoredGradient]> {
+        (self.dense[i].is_none() && !self.factored[i].is_empty()).then_some(&*self.factored[i])
+    }
+
+    /// The whole gradient of parameter `i`, multiplied out.
+    pub(super) fn total(&self, i: usize) -> Result<Option<Tensor>> {
+        let mut sum = self.dense[i].clone();
+        for factor in &self.factored[i] {
+            let dense = factor.to_tensor()?;
+            sum = Some(match sum {
+                Some(sum) => (sum + dense)?,
+                None => dense,
+            });
+        }
+        Ok(sum)
+    }
+}
