@@ -40,6 +40,7 @@ pub fn concord(cells: &Cells) -> ConcordRun {
         resume: None,
         threads: 0,
         device: "cpu".into(),
+        quiet: false,
     }
 }
 
@@ -59,6 +60,7 @@ pub struct ConcordRun {
     resume: Option<PathBuf>,
     threads: usize,
     device: String,
+    quiet: bool,
 }
 
 impl ConcordRun {
@@ -169,6 +171,12 @@ impl ConcordRun {
         self
     }
 
+    /// Shows neither progress nor warnings, for trainings in a loop.
+    pub fn quiet(mut self) -> ConcordRun {
+        self.quiet = true;
+        self
+    }
+
     /// `"cpu"` (default), or `"cuda"` where this library was built with it.
     pub fn device(mut self, name: &str) -> ConcordRun {
         self.device = name.to_owned();
@@ -187,12 +195,12 @@ impl ConcordRun {
         let threads = Threads::new(self.threads)?;
         let used = self.columns.used(&config);
         let cells = self.cells.core(&used)?;
-        let mut reporter = Reporter::new("concord");
+        let mut reporter = Reporter::new("concord", self.quiet);
         let features = self.features.as_deref();
         let how = PrepareConfig { batch: self.columns.batch.as_deref(), n_top_genes: self.hvg, features, ..Default::default() };
         let (ready, prepared) = threads.run(|| self.cells.inner().prepare(&cells, &how, CHOOSE))?;
         let warnings = Concord::warnings(&ready, &self.columns, &config)?;
-        warnings.iter().chain(&prepared.notes).for_each(|w| warn(w));
+        warnings.iter().chain(&prepared.notes).filter(|_| !self.quiet).for_each(|w| warn(w));
 
         let mut trainer = self.trainer(&ready, config, &device, threads)?;
         let composition = Concord::composition(&mut trainer, &ready, &self.columns)?;

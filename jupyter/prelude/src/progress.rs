@@ -68,16 +68,25 @@ pub(crate) struct Reporter {
     last: Progress,
     shown: Option<Instant>,
     finished: bool,
+    quiet: bool,
     target: Target,
 }
 
 impl Reporter {
-    /// Shows that something has begun.
-    pub fn new(system: &'static str) -> Self {
+    /// Shows that something has begun; nothing at all where `quiet`.
+    pub fn new(system: &'static str, quiet: bool) -> Self {
         let slot = Slot { id: fresh_id(), update: false };
         let target = Target::here();
-        let mut reporter =
-            Self { slot, system, curve: Curve::default(), last: Progress::default(), shown: None, finished: false, target };
+        let mut reporter = Self {
+            slot,
+            system,
+            curve: Curve::default(),
+            last: Progress::default(),
+            shown: None,
+            finished: quiet,
+            quiet,
+            target,
+        };
         reporter.say("preparing the cells");
         reporter
     }
@@ -85,7 +94,7 @@ impl Reporter {
     /// What is done before the first step.
     pub fn say(&mut self, stage: &str) {
         let text = format!("{}: {stage}", self.system);
-        if self.target == Target::Kernel {
+        if self.target == Target::Kernel && !self.quiet {
             let html = block(&format!("{} <span style=\"{MUTED}\">{} …</span>", self.system, escape(stage)));
             self.place(&Content::text(text).with_html(html));
         }
@@ -94,8 +103,11 @@ impl Reporter {
     /// What stays: one line and the curve.
     pub fn finish(&mut self, line: &str) -> Curve {
         self.finished = true;
-        let share = self.share();
-        let html = block(&format!("{} &ensp;{}", self.curve.svg(share), escape(line)));
+        // All of the width, also where it ended before its time.
+        let html = block(&format!("{} &ensp;{}", self.curve.svg(1.0), escape(line)));
+        if self.quiet {
+            return self.curve.clone();
+        }
         match self.target {
             Target::Kernel => self.place(&Content::text(line).with_html(html)),
             // Stock evcxr shows one output of each kind per cell: that of the last expression.
@@ -137,7 +149,7 @@ impl Observer for Reporter {
     fn on_step(&mut self, progress: &Progress) {
         self.curve.push(progress.loss);
         self.last = progress.clone();
-        if self.target == Target::Kernel && self.shown.is_none_or(|at| at.elapsed() >= EVERY) {
+        if self.target == Target::Kernel && !self.quiet && self.shown.is_none_or(|at| at.elapsed() >= EVERY) {
             self.draw();
         }
     }
@@ -154,6 +166,7 @@ impl Observer for Reporter {
         );
         match self.target {
             Target::Kernel => {}
+            _ if self.quiet => {}
             Target::Evcxr => println!("{line}"),
             Target::Console => eprintln!("{line}"),
         }

@@ -275,6 +275,10 @@ impl Rich for Scores {
     fn content(&self) -> Content {
         let shown = self.shown();
         let Some((_, first)) = self.inner.first() else { return Content::text("no scores") };
+        if self.inner.len() <= SIDE_BY_SIDE {
+            let html = block(&format!("{}{}", self.side_by_side(&shown), muted(LEGEND)));
+            return Content::text(self.as_text(&shown)).with_html(html);
+        }
         let groups = groups(&shown, first);
         let head = |(f, n): &(Family, usize)| {
             let (name, rgb) = family(*f);
@@ -300,9 +304,52 @@ impl Rich for Scores {
             shown.iter().map(title).collect::<String>(),
             self.inner.iter().map(row).collect::<String>()
         );
-        let html = block(&format!("{table}{}", muted("more is better; the total is 0.6 biology + 0.4 batches; best first")));
+        let html = block(&format!("{table}{}", muted(LEGEND)));
         Content::text(self.as_text(&shown)).with_html(html)
     }
+}
+
+/// So many embeddings have a column each; of more, each has a row.
+const SIDE_BY_SIDE: usize = 6;
+
+const LEGEND: &str = "more is better; the total is 0.6 biology + 0.4 batches; best first";
+
+impl Scores {
+    /// A column per embedding: what it comes to first, then what that is made of.
+    fn side_by_side(&self, shown: &[usize]) -> String {
+        let first = &self.inner[0].1;
+        let names: String = self.inner.iter().map(|(name, _)| column_head(name)).collect();
+        let row = |i: &usize| {
+            let weight = if first[*i].is_aggregate { "bold" } else { "normal" };
+            let cells: String = self.inner.iter().map(|(_, scores)| bar(&scores[*i])).collect();
+            let title = escape(first[*i].title.trim_start_matches("= "));
+            format!(
+                "<tr style=\"background:none\"><td style=\"text-align:left;padding:1px 14px 1px 4px;font-weight:{weight}\">{title}</td>{cells}</tr>"
+            )
+        };
+        let is_total = |i: &&usize| first[**i].family == Family::Total;
+        let mut body: String = shown.iter().filter(is_total).map(row).collect();
+        for (f, _) in groups(shown, first).iter().filter(|(f, _)| *f != Family::Total) {
+            let (name, rgb) = family(*f);
+            let span = self.inner.len() + 1;
+            body += &format!(
+                "<tr style=\"background:none\"><td colspan=\"{span}\" style=\"text-align:left;padding:6px 4px 1px;border-bottom:2px solid rgb({rgb})\">{name}</td></tr>"
+            );
+            let mut of_family: Vec<&usize> = shown.iter().filter(|i| first[**i].family == *f).collect();
+            of_family.sort_by_key(|i| !first[**i].is_aggregate);
+            body.extend(of_family.into_iter().map(row));
+        }
+        format!(
+            "<div style=\"overflow:auto\"><table style=\"border-collapse:collapse;border:none;margin:0\"><thead><tr><th></th>{names}</tr></thead><tbody>{body}</tbody></table></div>"
+        )
+    }
+}
+
+fn column_head(name: &str) -> String {
+    format!(
+        "<th style=\"text-align:center;padding:2px 6px;min-width:84px;max-width:160px;white-space:normal;border-bottom:1px solid {LINE}\">{}</th>",
+        escape(name)
+    )
 }
 
 /// Runs of scores of one family.
