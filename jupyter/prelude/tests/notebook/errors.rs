@@ -21,7 +21,7 @@ fn each_mistake_names_the_way_out() {
         ),
         (message(concord(&cells).batch("donor").train()), "there is no obs column `donor`; there are: batch"),
         (message(concord(&cells).batch("batch").no_batch().train()), "exclude each other"),
-        (message(short(&cells).set("latent", 3).train()), "`latent` is no setting; the settings are: "),
+        (message(short(&cells).set("latent", 3).train()), "`latent` is no setting; did you mean `latent_dim`?"),
         (message(short(&cells).set("latent_dim", "wide").train()), "`latent_dim` has a value of the wrong type"),
         (message(short(&cells).temperature(0.0).train()), "`temperature` must be above 0"),
         (message(short(&cells).preset("best").train()), "give \"hard-negative\" or \"knn\""),

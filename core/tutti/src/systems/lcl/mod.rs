@@ -7,6 +7,10 @@
 //! (`mask_related`); a mini-batch that lacks lineages is filled by others that it does not have yet; pairs and cells without a barcode pass
 //! the network together, so that their batch statistics are the same; the learning rate moves with every step, not once an epoch. Paper and code
 //! differ in the denominator (`decoupled`) and in the projection head (`projection_norm`); the defaults are the code's.
+//!
+//! What has been measured, beside principal components of the same cells: new cells of simulated lineages that were trained on are told
+//! apart better (`cargo run --example lcl`, with a weight decay far above the published one); those of lineages that were not, worse, though
+//! better than by chance; held-out cells of a few hundred real ones with small clones, not better. Compare on your own: `--split` does.
 
 mod config;
 mod inference;
