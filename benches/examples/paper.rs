@@ -1,7 +1,7 @@
 //! The CONCORD paper's comparisons in small, on simulated data of known geometry: tables and a panel of figures per family.
 //!
-//! `cargo run --example paper -- OUT_FOLDER [SEEDS] [METHOD=PYTHON ...]`, for instance `concord-sc=/path/of/venv/bin/python`. Methods of other
-//! tools run by `peers/integrate.py` in the Python given; without any, CONCORD is compared with its ablation and PCA alone.
+//! `cargo run --example paper -- OUT_FOLDER [SEEDS] [METHOD=PYTHON ...] [only=NAME,...]`, for instance `concord-sc=/path/of/venv/bin/python`;
+//! `only` names some of the data sets. Methods of other tools run by `peers/integrate.py` in the Python given; without any, CONCORD is compared with its ablation and PCA alone.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -43,8 +43,12 @@ fn main() -> Result<(), Failure> {
     let folder = PathBuf::from(arguments.next().ok_or("give OUT_FOLDER [SEEDS] [METHOD=PYTHON ...]")?);
     let rest: Vec<String> = arguments.collect();
     let n_seeds: u64 = rest.first().and_then(|a| a.parse().ok()).unwrap_or(1);
-    let peers: Vec<(String, String)> =
-        rest.iter().filter_map(|a| a.split_once('=')).map(|(m, p)| (m.to_owned(), p.to_owned())).collect();
+    let (only, peers): (Vec<_>, Vec<_>) = rest
+        .iter()
+        .filter_map(|a| a.split_once('='))
+        .map(|(m, p)| (m.to_owned(), p.to_owned()))
+        .partition(|(name, _)| name == "only");
+    let wanted = |name: &str| only.is_empty() || only.iter().any(|(_, names)| names.split(',').any(|n| n == name));
     std::fs::create_dir_all(&folder)?;
     let mut table = String::from(
         "| data | overlap | method | seconds | biology | batch | geometry | topology | overall |\n|---|---|---|---|---|---|---|---|---|\n",
@@ -56,7 +60,7 @@ fn main() -> Result<(), Failure> {
         let overlaps = [("full", Overlap::Full), ("partial", Overlap::Partial(0.4)), ("none", Overlap::None)];
         sets.extend(overlaps.map(|(said, overlap)| (name, said, Some(overlap), betti)));
     }
-    for (name, said, overlap, betti) in sets {
+    for (name, said, overlap, betti) in sets.into_iter().filter(|set| wanted(set.0)) {
         let mut by_method: BTreeMap<String, Vec<Run>> = BTreeMap::new();
         for seed in 0..n_seeds {
             let mut spec = Spec { seed, shuffle: true, ..Spec::preset(name)? };
