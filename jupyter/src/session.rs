@@ -55,7 +55,11 @@ impl Session {
         }
         let mut session = Self { context: CommandContext::with_eval_context(context), runner, _socket: folder };
         let source = library.source();
-        let prelude = format!(":dep tutti-notebook = {{ path = {:?} }}\nuse {CRATE}::*;", source.display().to_string());
+        // evcxr learns here that cells end in `?`. Were it the first cell of the user's, evcxr would try that anew, and show the value as text.
+        let prelude = format!(
+            ":dep tutti-notebook = {{ path = {:?} }}\nuse {CRATE}::*;\n{{ Ok::<(), Error>(())?; }}",
+            source.display().to_string()
+        );
         session.context.execute(&prelude).map_err(|e| failed(crate::message::text_of(&e)))?;
         Ok(session)
     }

@@ -220,6 +220,9 @@ impl Drop for Notebook {
 #[tokio::test]
 async fn values_text_and_failures() {
     let mut notebook = Notebook::open().await;
+    let ran = notebook.run("simulate(\"three_clusters\")?").await.ok();
+    let kinds: Vec<&str> = ran.outputs.iter().map(JupyterMessageContent::message_type).collect();
+    assert_eq!(kinds, ["display_data"], "a first cell that ends in `?` is shown as any other");
     assert_eq!(notebook.run("1 + 1").await.ok().result().as_deref(), Some("2"));
     let ran = notebook.run("let v = vec![1.5, 2.5];\nfor x in &v { println!(\"{x}\"); }").await.ok();
     assert_eq!((ran.text(Name::Stdout).as_str(), ran.result()), ("1.5\n2.5\n", None));
@@ -267,6 +270,13 @@ async fn output_comes_while_the_cell_runs() {
     let ran = notebook.run(code).await.ok();
     let kinds: Vec<&str> = ran.outputs.iter().map(JupyterMessageContent::message_type).collect();
     assert_eq!(kinds, ["display_data", "stream", "display_data"]);
+
+    // A plot in a variable is not used up by drawing it.
+    notebook.run("let plot = pca(&cells)?.plot();").await.ok();
+    for _ in 0..2 {
+        let ran = notebook.run("plot.color_by(\"cell_type\")").await.ok();
+        assert!(matches!(ran.outputs[..], [JupyterMessageContent::DisplayData(_)]), "{ran:?}");
+    }
     notebook.close().await;
 }
 

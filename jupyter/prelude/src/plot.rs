@@ -46,63 +46,73 @@ impl Plot {
     }
 
     /// Colours by a column: one at hand, or the name of a column of obs. Each call adds a panel.
-    pub fn color_by(mut self, column: impl Into<ColumnRef>) -> Plot {
-        self.panels.push(Coloring::By(column.into()));
-        self
+    pub fn color_by(&self, column: impl Into<ColumnRef>) -> Plot {
+        let mut plot = self.clone();
+        plot.panels.push(Coloring::By(column.into()));
+        plot
     }
 
     /// A panel that shows the cells of one level in colour, all others grey.
-    pub fn highlight(mut self, column: impl Into<ColumnRef>, level: &str) -> Plot {
-        self.panels.push(Coloring::Level(column.into(), level.to_owned()));
-        self
+    pub fn highlight(&self, column: impl Into<ColumnRef>, level: &str) -> Plot {
+        let mut plot = self.clone();
+        plot.panels.push(Coloring::Level(column.into(), level.to_owned()));
+        plot
     }
 
     /// A panel that shows how many cells lie around.
-    pub fn density(mut self) -> Plot {
-        self.panels.push(Coloring::Density);
-        self
+    pub fn density(&self) -> Plot {
+        let mut plot = self.clone();
+        plot.panels.push(Coloring::Density);
+        plot
     }
 
     /// A panel per level of a column, its cells before all others in grey.
-    pub fn split_by(mut self, column: impl Into<ColumnRef>) -> Plot {
-        self.split = Some(column.into());
-        self
+    pub fn split_by(&self, column: impl Into<ColumnRef>) -> Plot {
+        let mut plot = self.clone();
+        plot.split = Some(column.into());
+        plot
     }
 
     /// What stands above the panel; without it, the name of the column. Of several panels, each keeps the name of its column.
-    pub fn title(mut self, title: &str) -> Plot {
-        self.title = Some(title.to_owned());
-        self
+    pub fn title(&self, title: &str) -> Plot {
+        let mut plot = self.clone();
+        plot.title = Some(title.to_owned());
+        plot
     }
 
     /// Writes the name of each category amid its cells.
-    pub fn label_clusters(mut self) -> Plot {
-        self.options.label_clusters = true;
-        self
+    pub fn label_clusters(&self) -> Plot {
+        let mut plot = self.clone();
+        plot.options.label_clusters = true;
+        plot
     }
 
     /// Side of a panel in pixels. Default 260, or 360 where there is a single one.
-    pub fn panel_size(mut self, pixels: f64) -> Plot {
-        self.options.panel_size = pixels;
-        self
+    pub fn panel_size(&self, pixels: f64) -> Plot {
+        let mut plot = self.clone();
+        plot.options.panel_size = pixels;
+        plot
     }
 
     /// Panels side by side. Default 2, or 3 of a split.
-    pub fn n_columns(mut self, n: usize) -> Plot {
-        self.n_columns = Some(n);
-        self
+    pub fn n_columns(&self, n: usize) -> Plot {
+        let mut plot = self.clone();
+        plot.n_columns = Some(n);
+        plot
     }
 
     /// Radius of a point in pixels; without it, one that fits the number of cells.
-    pub fn point_radius(mut self, pixels: f64) -> Plot {
-        self.options.point_radius = Some(pixels);
-        self
+    pub fn point_radius(&self, pixels: f64) -> Plot {
+        let mut plot = self.clone();
+        plot.options.point_radius = Some(pixels);
+        plot
     }
 
     /// Colours of numbers: `"viridis"` (default), `"diverging"` or `"blues"`.
-    pub fn color_map(mut self, name: &str) -> Plot {
-        self.map = Some(name.to_owned());
-        self
+    pub fn color_map(&self, name: &str) -> Plot {
+        let mut plot = self.clone();
+        plot.map = Some(name.to_owned());
+        plot
     }
 
     /// Draws the scatter.

@@ -28,21 +28,24 @@ impl Plot3d {
     }
 
     /// Colours by a column: one at hand, or the name of a column of obs. Of several, the page lets choose.
-    pub fn color_by(mut self, column: impl Into<ColumnRef>) -> Plot3d {
-        self.columns.push(column.into());
-        self
+    pub fn color_by(&self, column: impl Into<ColumnRef>) -> Plot3d {
+        let mut plot = self.clone();
+        plot.columns.push(column.into());
+        plot
     }
 
     /// What stands above it.
-    pub fn title(mut self, title: &str) -> Plot3d {
-        self.title = title.to_owned();
-        self
+    pub fn title(&self, title: &str) -> Plot3d {
+        let mut plot = self.clone();
+        plot.title = title.to_owned();
+        plot
     }
 
     /// Height in pixels. Default 480.
-    pub fn height(mut self, pixels: f64) -> Plot3d {
-        self.height = pixels;
-        self
+    pub fn height(&self, pixels: f64) -> Plot3d {
+        let mut plot = self.clone();
+        plot.height = pixels;
+        plot
     }
 
     /// The page as HTML.
