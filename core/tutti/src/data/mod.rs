@@ -15,5 +15,5 @@ pub use categorical::Categorical;
 pub use cells::Cells;
 pub use csr::{Csr, CsrView, Indices, Offsets, Values};
 pub use lineages::{LineageSummary, Lineages};
-pub use source::{CellSource, GeneSubset, row_blocks};
+pub use source::{CellSource, GeneSubset, RowSubset, row_blocks};
 pub use stack::Stacked;

@@ -100,9 +100,8 @@ mod tests {
         let mut stream = Rng::new(7).stream("rows", 0, 0);
         let mut draw = |n: usize| (0..n * d).map(|_| stream.normal()).collect::<Vec<f64>>();
         let (query, reference) = (draw(5), draw(4));
-        let var = |x: &[f64]| {
-            Var::from_vec(x.iter().map(|v| *v as f32).collect::<Vec<_>>(), (x.len() / d, d), &Device::Cpu).unwrap()
-        };
+        let var =
+            |x: &[f64]| Var::from_vec(x.iter().map(|v| *v as f32).collect::<Vec<_>>(), (x.len() / d, d), &Device::Cpu).unwrap();
         let partners = [3u32, 0, 4, 1, 2];
         for negatives in [None, Some((0.5, &partners[..]))] {
             let (vq, vr) = (var(&query), var(&reference));
@@ -134,8 +133,9 @@ mod tests {
     fn is_least_for_query_cells_on_reference_cells_and_ignores_the_worst() {
         let tensor = |rows: &[[f32; 2]]| Tensor::from_slice(rows.as_flattened(), (rows.len(), 2), &Device::Cpu).unwrap();
         let reference = tensor(&[[1.0, 0.0], [0.0, 2.0]]);
-        let value =
-            |query: &[[f32; 2]], p| top_p_cosine_alignment(&tensor(query), &reference, p, None).unwrap().to_scalar::<f32>().unwrap();
+        let value = |query: &[[f32; 2]], p| {
+            top_p_cosine_alignment(&tensor(query), &reference, p, None).unwrap().to_scalar::<f32>().unwrap()
+        };
         assert!((value(&[[3.0, 0.0], [0.0, 0.1]], 1.0) + 1.0).abs() < 1e-6);
         let far = [[3.0, 0.0], [0.0, 1.0], [0.0, 1.0], [1.0, 0.0], [-1.0, -1.0]];
         assert!((value(&far, 0.8) + 1.0).abs() < 1e-6 && value(&far, 1.0) > -0.9);

@@ -109,8 +109,12 @@ mod tests {
     #[test]
     fn centres_move_by_the_rule_and_reach_the_means() {
         let [z, a, c] = draw();
-        let moved: Vec<f32> =
-            moved_centers(&tensor(&z), &tensor(&a), &tensor(&c), &CLASSES, 0.5).unwrap().flatten_all().unwrap().to_vec1().unwrap();
+        let moved: Vec<f32> = moved_centers(&tensor(&z), &tensor(&a), &tensor(&c), &CLASSES, 0.5)
+            .unwrap()
+            .flatten_all()
+            .unwrap()
+            .to_vec1()
+            .unwrap();
         for class in 0..3 {
             for j in 0..3 {
                 let cells = || (0..4).filter(|i| CLASSES[*i] as usize == class);

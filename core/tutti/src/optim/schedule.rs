@@ -43,7 +43,13 @@ impl Schedule {
             Self::Constant => 1.0,
             Self::StepDecay { gamma, per_epoch } => gamma.powf(f64::from(per_epoch) * epoch as f64),
             Self::Linear { last } => 1.0 - (1.0 - last) * (at / end),
-            Self::Drop { at: share, factor } => if at < share * end { 1.0 } else { factor },
+            Self::Drop { at: share, factor } => {
+                if at < share * end {
+                    1.0
+                } else {
+                    factor
+                }
+            }
             Self::WarmupCosine { warmup_epochs } => {
                 let warmup = warmup_epochs as f64;
                 if at < warmup {

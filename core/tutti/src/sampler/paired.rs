@@ -73,8 +73,7 @@ impl Sampler for PairedSampler {
     fn draw(&self, rng: &Rng, epoch: usize) -> Result<MiniBatches> {
         let PairedSamplerConfig { batch_size, n_batches } = self.config;
         let domains = self.domains.clone();
-        let rows: usize =
-            domains.iter().map(|d| d.rows.len().min(batch_size) * if d.neighbors.is_some() { 2 } else { 1 }).sum();
+        let rows: usize = domains.iter().map(|d| d.rows.len().min(batch_size) * if d.neighbors.is_some() { 2 } else { 1 }).sum();
         let mut decks: Vec<Deck> = (0..domains.len()).map(|d| Deck { domain: d, pass: None, order: Vec::new() }).collect();
         let rng = *rng;
         let mut step = 0;
