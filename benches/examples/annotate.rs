@@ -1,6 +1,6 @@
 //! Labels of a reference carried to a query by CellPredX and others, on real pairs and on simulated ones: one table.
 //!
-//! `cargo run --example annotate -- DATA OUT.md [SEEDS] [METHOD=PYTHON ...] [only=NAME,...] [set=NAME:VALUE,...]`. DATA: folder of the h5ad files;
+//! `cargo run --example annotate -- DATA OUT.md [SEEDS] [METHOD=PYTHON ...] [only=TASK,...] [just=METHOD] [set=NAME:VALUE,...]`. DATA: folder of the h5ad files;
 //! METHOD: one of `peers/annotate.py`; `set` changes settings of CellPredX. Cells of types that the reference lacks are unknown: a method should be
 //! unsure of them.
 
@@ -18,9 +18,7 @@ use tutti::downstream::{TransferConfig, transfer_labels};
 use tutti::metrics::{Confusion, auroc, oscr};
 use tutti::model::{PredictedClasses, with_settings};
 use tutti::observe::{CancelToken, Silent};
-use tutti::preprocess::{
-    HvgConfig, Normalized, PcaConfig, Preprocessing, TargetSum, highly_variable_genes, pca, summarise, to_memory,
-};
+use tutti::preprocess::{HvgConfig, HvgFlavor, PcaConfig, Preprocessing, highly_variable_genes, pca, summarise, to_memory};
 use tutti::simulate::{BatchEffect, Batches, Clusters, EffectKind, Simulation, Spec, Structure};
 use tutti::systems::cellpredx::{CellPredX, CellPredXConfig, CellPredXInput, Preset, Scenario, UNKNOWN_BELOW};
 use tutti::systems::concord::{Concord, ConcordColumns, ConcordConfig};
@@ -44,13 +42,13 @@ type Found = PredictedClasses;
 
 fn main() -> Result<(), Failure> {
     let mut arguments = std::env::args().skip(1);
-    let usage = "give DATA OUT.md [SEEDS] [METHOD=PYTHON ...] [only=NAME,...] [set=NAME:VALUE,...]";
+    let usage = "give DATA OUT.md [SEEDS] [METHOD=PYTHON ...] [only=TASK,...] [just=METHOD] [set=NAME:VALUE,...]";
     let (data, out) = (PathBuf::from(arguments.next().ok_or(usage)?), PathBuf::from(arguments.next().ok_or(usage)?));
     let rest: Vec<String> = arguments.collect();
     let n_seeds: u64 = rest.first().and_then(|a| a.parse().ok()).unwrap_or(1);
     let pairs: Vec<(&str, &str)> = rest.iter().filter_map(|a| a.split_once('=')).collect();
     let option = |name: &str| pairs.iter().find(|(n, _)| *n == name).map(|(_, v)| *v);
-    let peers: Vec<(&str, &str)> = pairs.iter().copied().filter(|(n, _)| !["only", "set"].contains(n)).collect();
+    let peers: Vec<(&str, &str)> = pairs.iter().copied().filter(|(n, _)| !["only", "set", "just"].contains(n)).collect();
     let mut settings = Map::new();
     for one in option("set").unwrap_or("").split(',').filter(|s| !s.is_empty()) {
         let (name, value) = one.split_once(':').ok_or(usage)?;
@@ -63,7 +61,7 @@ fn main() -> Result<(), Failure> {
     let mut all: BTreeMap<(usize, String), (String, Vec<[f64; 7]>)> = BTreeMap::new();
     for seed in 0..n_seeds {
         for (k, task) in tasks(&data, seed, only.as_deref())?.iter().enumerate() {
-            for (m, (method, found, seconds)) in methods(task, &settings, &peers, seed)?.into_iter().enumerate() {
+            for (m, (method, found, seconds)) in methods(task, &settings, &peers, option("just"), seed)?.into_iter().enumerate() {
                 let scores = score(task, &found, seconds)?;
                 eprintln!("{} (seen as {:?}), {method}, seed {seed}: {scores:.3?}", task.name, task.detected);
                 let entry = all.entry((k * 100 + m, task.name.clone())).or_insert_with(|| (method, Vec::new()));
@@ -211,9 +209,9 @@ fn task(name: &str, scenario: Scenario, reference: &Cells<'_>, query: &Cells<'_>
     (0..y.n_rows()).for_each(|i| x.push_row(y.row(i).0.iter().copied().zip(y.row(i).1.iter().copied())));
     // A few thousand genes vary enough to tell types apart.
     let (x, genes) = if genes.len() > 3000 {
-        let config = HvgConfig { n_top_genes: 3000, ..Default::default() };
+        let config = HvgConfig { n_top_genes: 3000, flavor: HvgFlavor::Seurat, ..Default::default() };
         let batch: Vec<u32> = is_query.iter().map(|q| u32::from(*q)).collect();
-        let chosen = highly_variable_genes(&x, &config, Some(&batch))?.selected;
+        let chosen = highly_variable_genes(&x, Some(&batch), 2, &config)?.selected;
         let columns: Vec<Option<usize>> = chosen.iter().map(|g| Some(*g)).collect();
         (to_memory(&GeneSubset::new(&x, &columns))?, chosen.iter().map(|g| genes[*g].clone()).collect())
     } else {
@@ -229,15 +227,20 @@ fn methods(
     task: &Task,
     settings: &Map<String, Value>,
     peers: &[(&str, &str)],
+    just: Option<&str>,
     seed: u64,
 ) -> Result<Vec<(String, Found, f64)>, Failure> {
     let mut out = Vec::new();
+    let wanted = |name: &str| just.is_none_or(|just| just == name);
     let n_reference = task.is_query.iter().filter(|q| !**q).count();
     for (name, preset) in [
         ("CellPredX", Preset::Default),
         ("CellPredX, paper", Preset::Paper),
         ("CellPredX, reference code", Preset::ReferenceCode),
     ] {
+        if !wanted(name) {
+            continue;
+        }
         let started = Instant::now();
         let base = CellPredXConfig { seed, ..CellPredXConfig::preset(preset, task.scenario) };
         let config = if preset == Preset::Default { with_settings(&base, settings)? } else { base };
@@ -254,6 +257,9 @@ fn methods(
             let found = vote(task, z.view(), n_reference)?;
             out.push(("CellPredX, vote of 15 neighbours".into(), found, started.elapsed().as_secs_f64()));
         }
+    }
+    if just.is_some() {
+        return Ok(out);
     }
     let started = Instant::now();
     let n_components = 50.min(task.cells.n_genes()).min(task.cells.n_cells() - 1);

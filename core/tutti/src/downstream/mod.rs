@@ -2,6 +2,7 @@
 
 mod cluster;
 mod communities;
+mod determinants;
 mod differential;
 mod fate;
 mod hierarchy;
@@ -13,6 +14,9 @@ mod umap;
 
 pub use cluster::{KMeans, KMeansConfig, k_means};
 pub use communities::{Communities, CommunityConfig, leiden, leiden_at, louvain, modularity};
+pub use determinants::{
+    ClassDeterminants, DeterminantConfig, DeterminantGene, KeyGeneHits, determinant_genes, key_gene_hit_rate,
+};
 pub use differential::{GeneTest, markers, wilcoxon};
 pub use fate::{FateConfig, FateDecoder, FateTargets, FateTimes};
 pub use hierarchy::{Hierarchy, Linkage, Merge, RowDistance, hierarchical};
