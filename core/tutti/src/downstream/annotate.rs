@@ -1,10 +1,11 @@
 //! From what any system says of the classes of cells to a table of labels with calibrated probabilities and chosen limits.
 
-use ndarray::Array2;
+use ndarray::{Array2, ArrayView2, Axis};
 use serde::Serialize;
 
-use super::calibration::{Temperature, fit_temperature};
-use super::label_transfer::median;
+use super::calibration::{Temperature, fit_temperature, log_probabilities};
+use super::hold_out::HoldOut;
+use super::label_transfer::{TransferConfig, median, transfer_labels};
 use super::rejection::{KnownSide, Threshold, rejection_threshold};
 use super::{Annotations, Rejection};
 use crate::data::Categorical;
@@ -182,6 +183,36 @@ fn table(part: &CellEvidence, evidence: &ClassEvidence, temperature: Option<Temp
 }
 
 impl ClassEvidence {
+    /// From the votes of the nearest reference cells in an embedding of both, [n_reference, d] and [n_query, d]: those of `split.train` vote on the held-out
+    /// cells and on the query. The logits are logs of the shares with one vote more that all classes share.
+    ///
+    /// # Errors
+    /// As [`transfer_labels`].
+    pub fn of_neighbors(
+        reference: ArrayView2<'_, f32>,
+        labels: &Categorical,
+        split: &HoldOut,
+        query: ArrayView2<'_, f32>,
+        config: &TransferConfig,
+    ) -> Result<Self> {
+        let voters = reference.select(Axis(0), &split.train);
+        let known = labels.select(&split.train);
+        let of = |x: ArrayView2<'_, f32>| {
+            if x.nrows() == 0 {
+                return Ok(CellEvidence { logits: Array2::zeros((0, labels.n_levels())), novelty: Some(Vec::new()) });
+            }
+            let found = transfer_labels(voters.view(), &known, x, config)?;
+            let logits = log_probabilities(found.scores.view(), 1.0 / (config.n_neighbors + 1) as f64)?;
+            Ok::<_, Error>(CellEvidence { logits, novelty: Some(found.novelty) })
+        };
+        Ok(Self {
+            classes: labels.levels().to_vec(),
+            held_out: of(reference.select(Axis(0), &split.held_out).view())?,
+            truth: Self::truth_of(labels, &split.held_out, labels.levels()),
+            query: of(query)?,
+        })
+    }
+
     /// Classes of held-out cells as columns of the logits, joined by name; a class that has no column gives none.
     pub fn truth_of(labels: &Categorical, held_out: &[usize], classes: &[String]) -> Vec<Option<u32>> {
         let place: Vec<Option<u32>> =
@@ -232,6 +263,26 @@ mod tests {
         assert!((share(0..3000) - 0.05).abs() < 0.02, "{}", share(0..3000));
         assert_eq!(share(3000..4000), 1.0);
         assert!(found.warnings.is_empty(), "{:?}", found.warnings);
+    }
+
+    #[test]
+    fn neighbours_name_planted_classes_and_refuse_one_that_is_not_in_the_reference() {
+        let mut stream = Rng::new(7).stream("cells", 0, 0);
+        let mut cells = |n: usize, n_classes: usize| {
+            Array2::from_shape_fn((n, 6), |(i, j)| 0.3 * stream.normal() as f32 + if i % n_classes == j { 3.0 } else { 0.0 })
+        };
+        let (reference, query) = (cells(900, 3), cells(400, 4));
+        let labels = Categorical::from_values((0..900).map(|i| Some(["a", "b", "c"][i % 3])));
+        let split = crate::downstream::hold_out(&labels, 0.2, &Rng::new(1)).unwrap();
+        let config = TransferConfig { n_neighbors: 15, ..Default::default() };
+        let evidence = ClassEvidence::of_neighbors(reference.view(), &labels, &split, query.view(), &config).unwrap();
+        assert_eq!((evidence.held_out.logits.dim(), evidence.query.logits.dim()), ((180, 3), (400, 3)));
+        let found = annotate(&evidence, &AnnotateConfig::default()).unwrap();
+        let unknown = found.query.unknown();
+        let truth = |i: usize| ["a", "b", "c", "new"][i % 4];
+        assert!((0..400).filter(|i| i % 4 < 3).all(|i| found.query.label.value(i) == Some(truth(i))));
+        assert!((0..400).filter(|i| i % 4 == 3).all(|i| unknown[i]));
+        assert!((0..400).filter(|i| i % 4 < 3 && unknown[*i]).count() <= 30, "15 of 300 are expected");
     }
 
     #[test]

@@ -3,7 +3,8 @@
 use ndarray::ArrayView2;
 use serde::Serialize;
 
-use super::Rejection;
+use super::label_transfer::classes_found;
+use super::{ClassFound, Rejection};
 use crate::data::Categorical;
 use crate::error::{Error, Result};
 
@@ -178,6 +179,13 @@ impl Annotations {
     /// Why cells are unknown, as a column; missing where they are not.
     pub fn reasons(&self) -> Categorical {
         Categorical::from_values(self.reason.iter().map(|r| r.map(UnknownReason::as_str)))
+    }
+
+    /// Classes that cells are called, those with most cells first, each with the number of cells that keep the label. The median of a novelty that is
+    /// not known is NaN.
+    pub fn by_class(&self) -> Vec<(ClassFound, usize)> {
+        let classes = classes_found(&self.label, &self.probability, self.novelty.as_deref()).into_iter();
+        classes.map(|(found, cells)| (found, cells.iter().filter(|i| self.reason[**i].is_none()).count())).collect()
     }
 
     /// Cell `i`.

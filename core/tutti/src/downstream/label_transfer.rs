@@ -149,24 +149,31 @@ impl Rejection {
     }
 }
 
+/// Classes that cells were called, those with most cells first, each with its cells. Medians of a novelty that is not known are NaN.
+pub(super) fn classes_found(label: &Categorical, confidence: &[f32], novelty: Option<&[f32]>) -> Vec<(ClassFound, Vec<usize>)> {
+    let mut members: Vec<Vec<usize>> = vec![Vec::new(); label.n_levels()];
+    let codes = label.codes().iter().enumerate().filter_map(|(i, code)| code.map(|code| (i, code)));
+    codes.for_each(|(i, code)| members[code as usize].push(i));
+    let found = |(cells, class): (Vec<usize>, &String)| {
+        let of_class = ClassFound {
+            class: class.clone(),
+            n_cells: cells.len(),
+            median_confidence: median(cells.iter().map(|i| confidence[*i])),
+            median_novelty: median(cells.iter().filter_map(|i| novelty.map(|novelty| novelty[*i]))),
+        };
+        (of_class, cells)
+    };
+    let pairs = members.into_iter().zip(label.levels()).filter(|(cells, _)| !cells.is_empty());
+    let mut classes: Vec<(ClassFound, Vec<usize>)> = pairs.map(found).collect();
+    // Classes of as many cells stay in their order.
+    classes.sort_by_key(|(c, _)| std::cmp::Reverse(c.n_cells));
+    classes
+}
+
 impl LabelTransfer {
     /// Classes that were found, those with most cells first.
     pub fn by_class(&self) -> Vec<ClassFound> {
-        let n_levels = self.label.n_levels();
-        let mut members: Vec<Vec<usize>> = vec![Vec::new(); n_levels];
-        let codes = self.label.codes().iter().enumerate().filter_map(|(i, code)| code.map(|code| (i, code)));
-        codes.for_each(|(i, code)| members[code as usize].push(i));
-        let found = |(cells, class): (&Vec<usize>, &String)| ClassFound {
-            class: class.clone(),
-            n_cells: cells.len(),
-            median_confidence: median(cells.iter().map(|i| self.confidence[*i])),
-            median_novelty: median(cells.iter().map(|i| self.novelty[*i])),
-        };
-        let pairs = members.iter().zip(self.label.levels()).filter(|(cells, _)| !cells.is_empty());
-        let mut classes: Vec<ClassFound> = pairs.map(found).collect();
-        // Classes of as many cells stay in their order.
-        classes.sort_by_key(|c| std::cmp::Reverse(c.n_cells));
-        classes
+        classes_found(&self.label, &self.confidence, Some(&self.novelty)).into_iter().map(|(found, _)| found).collect()
     }
 
     /// Median of the confidences, the upper of two.
