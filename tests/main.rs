@@ -2,6 +2,7 @@
 
 mod attribution;
 mod communities;
+mod gene_activity;
 mod label_transfer;
 mod layering;
 mod lineages;

@@ -1,10 +1,12 @@
-//! Normalisation and variable genes against scanpy on real data; `data/expected_hvg.py` made the numbers.
+//! Normalisation and variable genes against scanpy, latent semantic indexing against scikit-learn, on real data; the scripts in `data` made the numbers.
 
 use std::collections::HashSet;
 
 use serde_json::Value;
 use tutti::data::CellSource;
-use tutti::preprocess::{HvgConfig, HvgFlavor, Normalized, TargetSum, highly_variable_genes, to_memory};
+use tutti::preprocess::{
+    HvgConfig, HvgFlavor, IdfWeights, LsiConfig, Normalized, TargetSum, TfIdf, highly_variable_genes, lsi, to_memory,
+};
 use tutti_io::{ReadOptions, read};
 
 #[test]
@@ -56,4 +58,38 @@ fn genes_and_scores_agree_with_scanpy() {
             "{name}"
         );
     }
+}
+
+#[test]
+fn latent_semantic_indexing_agrees_with_scikit_learn() {
+    let Some(folder) = crate::shared_data() else { return };
+    let expected: Value = serde_json::from_str(include_str!("data/expected_lsi.json")).unwrap();
+    let numbers = |name: &str| -> Vec<f64> { expected[name].as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect() };
+    let data = read(&folder.join("multiome_pbmc40_atac_peaks.h5ad"), &ReadOptions::default()).unwrap();
+    let peaks = data.x().source().unwrap();
+    let weights = std::sync::Arc::new(IdfWeights::of(&*peaks).unwrap());
+    let values = to_memory(&TfIdf::new(peaks.clone(), weights, 1e4).unwrap()).unwrap();
+    let (sum, theirs) = (values.values().iter().map(|v| f64::from(*v)).sum::<f64>(), expected["sum"].as_f64().unwrap());
+    assert!((sum - theirs).abs() < 1e-6 * theirs, "{sum} and {theirs}");
+    for (ours, theirs) in values.row(0).1.iter().zip(numbers("first_row")) {
+        assert!((f64::from(*ours) - theirs).abs() < 1e-5, "{ours} and {theirs}");
+    }
+
+    let config = LsiConfig { n_components: 10, standardise: false, max_depth_correlation: None, ..Default::default() };
+    let found = lsi(&*peaks, &config).unwrap();
+    for (ours, theirs) in found.singular_values.iter().zip(numbers("singular_values")) {
+        assert!((ours - theirs).abs() < 1e-4 * theirs, "{ours} and {theirs}");
+    }
+    for (ours, theirs) in found.depth_correlation.iter().zip(numbers("depth_correlation")) {
+        assert!((ours.abs() - theirs).abs() < 5e-3, "{ours} and {theirs}");
+    }
+    // The sign of a singular vector is free.
+    let largest = found.singular_values[0];
+    for ((i, j), ours) in found.embedding.indexed_iter() {
+        let theirs = expected["size_of_coordinates"][i][j].as_f64().unwrap();
+        assert!((f64::from(ours.abs()) - theirs).abs() < 2e-3 * largest, "cell {i}, dimension {j}: {ours} and {theirs}");
+    }
+    let standard = lsi(&*peaks, &LsiConfig { n_components: 10, ..Default::default() }).unwrap();
+    println!("{}", standard.note());
+    assert_eq!(standard.embedding.ncols(), 10 - usize::from(standard.first_left_out));
 }

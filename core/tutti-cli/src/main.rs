@@ -8,10 +8,12 @@ macro_rules! say {
     }};
 }
 
+mod annotate;
 mod concord;
 mod demo;
 mod error;
 mod fate;
+mod gene_activity;
 mod info;
 mod input;
 mod lcl;
@@ -54,6 +56,10 @@ enum Command {
     Predict(Box<predict::Arguments>),
     /// Name new cells after the nearest cells of a labelled reference
     Transfer(transfer::Arguments),
+    /// Name new cells from a labelled reference in one step: genes, training, calibrated labels, refusals
+    Annotate(Box<annotate::Arguments>),
+    /// Sum the peaks over each gene: from cells x peaks to cells x genes
+    GeneActivity(gene_activity::Arguments),
     /// Score embeddings by labels and batches, and rank them
     Score(score::Arguments),
     /// Say what is in a file
@@ -74,6 +80,8 @@ fn main() -> std::process::ExitCode {
         Command::Fate(arguments) => fate::run(&arguments),
         Command::Predict(arguments) => predict::run(&arguments),
         Command::Transfer(arguments) => transfer::run(&arguments),
+        Command::Annotate(arguments) => annotate::run(&arguments, started),
+        Command::GeneActivity(arguments) => gene_activity::run(&arguments),
         Command::Score(arguments) => score::run(&arguments),
         Command::Info(arguments) => info::run(&arguments),
         Command::Simulate(arguments) => simulate::run(&arguments),

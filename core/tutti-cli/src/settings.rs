@@ -103,7 +103,8 @@ impl Settings {
         Ok(config)
     }
 
-    fn flags(&self) -> Map<String, Value> {
+    /// Flags that were given, by the name of their setting.
+    pub fn flags(&self) -> Map<String, Value> {
         given([
             ("n_epochs", self.n_epochs.map(Value::from)),
             ("latent_dim", self.latent_dim.map(Value::from)),

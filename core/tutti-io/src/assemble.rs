@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use ndarray::Axis;
-use polars::prelude::{IdxCa, IdxSize, PlSmallStr};
+use polars::prelude::{DataFrame, IdxCa, IdxSize, PlSmallStr};
 use tutti::data::{Categorical, CellSource, Cells, Csr};
 use tutti::preprocess::{Origin, PrepareConfig, Prepared, prepare};
 use tutti::simulate::Truth;
@@ -64,6 +64,27 @@ impl AnnData {
     /// # Errors
     /// As [`crate::write_h5ad`].
     pub fn write(&self, path: &Path, layers: &[(&str, &dyn CellSource)], additions: &Additions) -> Result<()> {
+        let x = if self.has_x() { Some(self.x.source()?) } else { None };
+        let genes = (&self.gene_names[..], &self.var);
+        self.write_with(path, genes, x.as_deref(), layers, additions)
+    }
+
+    /// Writes an .h5ad file of these cells with another matrix of other genes, `x` [n_cells, genes], such as gene activity from peaks. Obs and obsm stay.
+    ///
+    /// # Errors
+    /// As [`crate::write_h5ad`].
+    pub fn write_genes(&self, path: &Path, genes: &[String], x: &dyn CellSource, additions: &Additions) -> Result<()> {
+        self.write_with(path, (genes, &DataFrame::empty_with_height(genes.len())), Some(x), &[], additions)
+    }
+
+    fn write_with(
+        &self,
+        path: &Path,
+        (genes, var): (&[String], &DataFrame),
+        x: Option<&dyn CellSource>,
+        layers: &[(&str, &dyn CellSource)],
+        additions: &Additions,
+    ) -> Result<()> {
         let (new_obs, new_obsm) = (additions.obs.iter().cloned(), additions.obsm.iter().cloned());
         let is_new = |name: &String| additions.obsm.iter().any(|(n, _)| n == name);
         let categories = self.categories.iter().map(|(name, c)| (name.clone(), ObsColumn::Levels(c.clone())));
@@ -73,15 +94,7 @@ impl AnnData {
             obsm: self.obsm.iter().filter(|(n, _)| !is_new(n)).map(|(n, x)| (n.clone(), x.clone())).chain(new_obsm).collect(),
             uns: additions.uns.clone(),
         };
-        let x = if self.has_x() { Some(self.x.source()?) } else { None };
-        crate::h5ad::write_matrices(
-            path,
-            (&self.cell_names, &self.gene_names),
-            (&self.obs, &self.var),
-            x.as_deref(),
-            layers,
-            &all,
-        )
+        crate::h5ad::write_matrices(path, (&self.cell_names, genes), (&self.obs, var), x, layers, &all)
     }
 
     /// Cells of this file, normalised where the values are counts and with the genes picked, as every front end trains on them. `cells` are

@@ -6,6 +6,7 @@ mod categorical;
 mod cells;
 mod csr;
 mod lineages;
+mod orthologues;
 mod source;
 mod stack;
 
@@ -15,5 +16,6 @@ pub use categorical::Categorical;
 pub use cells::Cells;
 pub use csr::{Csr, CsrView, Indices, Offsets, Values};
 pub use lineages::{LineageSummary, Lineages};
+pub use orthologues::{OrthologueSummary, Orthologues};
 pub use source::{CellSource, GeneSubset, RowSubset, row_blocks};
 pub use stack::Stacked;

@@ -112,7 +112,7 @@ pub struct ClassFound {
 const SUSPICIOUS_NOVELTY: f32 = 0.9;
 
 /// The middle value, the upper of two; NaN of nothing.
-fn median(values: impl Iterator<Item = f32>) -> f32 {
+pub(super) fn median(values: impl Iterator<Item = f32>) -> f32 {
     let mut values: Vec<f32> = values.collect();
     values.sort_unstable_by(f32::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f32::NAN)
@@ -130,7 +130,7 @@ pub struct Rejection {
 }
 
 impl Rejection {
-    fn validate(&self) -> Result<()> {
+    pub(super) fn validate(&self) -> Result<()> {
         let limits = [
             ("min_confidence", self.min_confidence, 0.0),
             ("min_similarity", self.min_similarity, -1.0),
@@ -149,24 +149,31 @@ impl Rejection {
     }
 }
 
+/// Classes that cells were called, those with most cells first, each with its cells. Medians of a novelty that is not known are NaN.
+pub(super) fn classes_found(label: &Categorical, confidence: &[f32], novelty: Option<&[f32]>) -> Vec<(ClassFound, Vec<usize>)> {
+    let mut members: Vec<Vec<usize>> = vec![Vec::new(); label.n_levels()];
+    let codes = label.codes().iter().enumerate().filter_map(|(i, code)| code.map(|code| (i, code)));
+    codes.for_each(|(i, code)| members[code as usize].push(i));
+    let found = |(cells, class): (Vec<usize>, &String)| {
+        let of_class = ClassFound {
+            class: class.clone(),
+            n_cells: cells.len(),
+            median_confidence: median(cells.iter().map(|i| confidence[*i])),
+            median_novelty: median(cells.iter().filter_map(|i| novelty.map(|novelty| novelty[*i]))),
+        };
+        (of_class, cells)
+    };
+    let pairs = members.into_iter().zip(label.levels()).filter(|(cells, _)| !cells.is_empty());
+    let mut classes: Vec<(ClassFound, Vec<usize>)> = pairs.map(found).collect();
+    // Classes of as many cells stay in their order.
+    classes.sort_by_key(|(c, _)| std::cmp::Reverse(c.n_cells));
+    classes
+}
+
 impl LabelTransfer {
     /// Classes that were found, those with most cells first.
     pub fn by_class(&self) -> Vec<ClassFound> {
-        let n_levels = self.label.n_levels();
-        let mut members: Vec<Vec<usize>> = vec![Vec::new(); n_levels];
-        let codes = self.label.codes().iter().enumerate().filter_map(|(i, code)| code.map(|code| (i, code)));
-        codes.for_each(|(i, code)| members[code as usize].push(i));
-        let found = |(cells, class): (&Vec<usize>, &String)| ClassFound {
-            class: class.clone(),
-            n_cells: cells.len(),
-            median_confidence: median(cells.iter().map(|i| self.confidence[*i])),
-            median_novelty: median(cells.iter().map(|i| self.novelty[*i])),
-        };
-        let pairs = members.iter().zip(self.label.levels()).filter(|(cells, _)| !cells.is_empty());
-        let mut classes: Vec<ClassFound> = pairs.map(found).collect();
-        // Classes of as many cells stay in their order.
-        classes.sort_by_key(|c| std::cmp::Reverse(c.n_cells));
-        classes
+        classes_found(&self.label, &self.confidence, Some(&self.novelty)).into_iter().map(|(found, _)| found).collect()
     }
 
     /// Median of the confidences, the upper of two.
@@ -237,24 +244,46 @@ pub fn transfer_labels(
 ) -> Result<LabelTransfer> {
     let labelled = labelled_cells(reference, labels)?;
     check_pair(reference, &labelled, query, config.metric)?;
-    if config.n_neighbors == 0 || config.n_neighbors >= labelled.len() {
-        let most = labelled.len() - 1;
-        let problem = format!("must be between 1 and the number of other labelled cells, {most} (got {})", config.n_neighbors);
-        return Err(Error::argument("n_neighbors", problem, "use 5 to 50"));
-    }
+    check_number(config.n_neighbors, labelled.len())?;
     let codes: Vec<u32> = labels.codes().iter().flatten().copied().collect();
     let reference = reference.select(Axis(0), &labelled);
     let neighbors = nearest(reference.view(), query, &config.search(config.n_neighbors))?;
-    let usual = mean_distances_to_others(reference.view(), config)?;
+    let novelty = novelty_of(&neighbors, reference.view(), config)?;
 
     let scores = vote(&neighbors, &codes, labels.n_levels(), config);
     let label: Vec<u32> = scores.rows().into_iter().map(first_largest).collect();
     let confidence = label.iter().zip(scores.rows()).map(|(label, row)| row[*label as usize]).collect();
     let mean_similarity =
         label.iter().enumerate().map(|(i, label)| similarity_to(*label, neighbors.row(i), &codes, config)).collect();
-    let novelty = (0..query.nrows()).map(|i| share_below(&usual, mean(neighbors.row(i).1))).collect();
     let label = Categorical::new(label.into_iter().map(Some).collect(), labels.levels().to_vec())?;
     Ok(LabelTransfer { label, scores, confidence, mean_similarity, novelty })
+}
+
+/// How unusual it is among the reference [n_reference, d] to be as far from one's neighbours as each query cell [n_query, d] is, 0 to 1:
+/// [`LabelTransfer::novelty`] for any embedding, without labels. Of `config`, the weights have no part.
+///
+/// # Errors
+/// As [`transfer_labels`].
+pub fn novelty(reference: ArrayView2<'_, f32>, query: ArrayView2<'_, f32>, config: &TransferConfig) -> Result<Vec<f32>> {
+    let all: Vec<usize> = (0..reference.nrows()).collect();
+    check_pair(reference, &all, query, config.metric)?;
+    check_number(config.n_neighbors, reference.nrows())?;
+    novelty_of(&nearest(reference, query, &config.search(config.n_neighbors))?, reference, config)
+}
+
+fn novelty_of(neighbors: &Neighbors, reference: ArrayView2<'_, f32>, config: &TransferConfig) -> Result<Vec<f32>> {
+    let usual = mean_distances_to_others(reference, config)?;
+    Ok((0..neighbors.n_queries()).map(|i| share_below(&usual, mean(neighbors.row(i).1))).collect())
+}
+
+/// Refuses more neighbours than there are other cells.
+fn check_number(n_neighbors: usize, n_cells: usize) -> Result<()> {
+    if n_neighbors > 0 && n_neighbors < n_cells {
+        return Ok(());
+    }
+    let most = n_cells.saturating_sub(1);
+    let problem = format!("must be between 1 and the number of other labelled cells, {most} (got {n_neighbors})");
+    Err(Error::argument("n_neighbors", problem, "use 5 to 50"))
 }
 
 /// Numbers of query cells, [n_query, m], as weighted means over their nearest reference cells, of which `values` [n_reference, m] are known:

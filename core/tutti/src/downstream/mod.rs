@@ -1,17 +1,26 @@
 //! What is done with an embedding.
 
+mod annotate;
+mod annotation;
+mod calibration;
 mod cluster;
 mod communities;
 mod determinants;
 mod differential;
 mod fate;
 mod hierarchy;
+mod hold_out;
 mod integrated_gradients;
+mod label_hierarchy;
 mod label_transfer;
 mod lineage_pairs;
 mod pseudotime;
+mod rejection;
 mod umap;
 
+pub use annotate::{AnnotateConfig, Annotated, CellEvidence, ClassEvidence, Limit, annotate};
+pub use annotation::{Annotations, CellAnnotation, UnknownReason};
+pub use calibration::{TEMPERATURES, Temperature, fit_temperature, log_probabilities};
 pub use cluster::{KMeans, KMeansConfig, k_means};
 pub use communities::{Communities, CommunityConfig, leiden, leiden_at, louvain, modularity};
 pub use determinants::{
@@ -20,13 +29,16 @@ pub use determinants::{
 pub use differential::{GeneTest, markers, wilcoxon};
 pub use fate::{FateConfig, FateDecoder, FateTargets, FateTimes};
 pub use hierarchy::{Hierarchy, Linkage, Merge, RowDistance, hierarchical};
+pub use hold_out::{HoldOut, hold_out};
 pub use integrated_gradients::{
     Attribution, Baseline, GradientConfig, LineageGenes, LineageGenesConfig, Target, centroid, integrated_gradients,
     lineage_genes,
 };
+pub use label_hierarchy::{LevelTransfer, transfer_hierarchy};
 pub use label_transfer::{
-    ClassFound, LabelTransfer, NeighborWeights, Rejection, TransferConfig, transfer_labels, transfer_values,
+    ClassFound, LabelTransfer, NeighborWeights, Rejection, TransferConfig, novelty, transfer_labels, transfer_values,
 };
 pub use lineage_pairs::{LineagePairConfig, PairVotes, SizeRule, lineage_pairs};
 pub use pseudotime::{diffusion_pseudotime, graph_pseudotime, medoid};
+pub use rejection::{KnownSide, Threshold, rejection_threshold};
 pub use umap::{UmapConfig, umap, umap_of_graph};

@@ -86,6 +86,30 @@ pub fn auroc(scores: &[f64], positive: &[bool]) -> Result<f64> {
     Ok((sum - p * (p + 1.0) / 2.0) / (p * n))
 }
 
+/// Area under the precision-recall curve as average precision, 0 to 1: sum over thresholds of precision times gain in recall, cells of equal score
+/// passing together. Guessing gives the share of positive cells.
+///
+/// # Errors
+/// As [`auroc`].
+pub fn average_precision(scores: &[f64], positive: &[bool]) -> Result<f64> {
+    check_cells(scores.len(), &[("marks of positive cells", positive.len())])?;
+    check_numbers(scores)?;
+    let n_positive = positive.iter().filter(|p| **p).count();
+    if n_positive == 0 || n_positive == positive.len() {
+        return Err(Error::data("all cells are on one side", "give cells of both sides"));
+    }
+    let mut order: Vec<usize> = (0..scores.len()).collect();
+    order.sort_unstable_by(|a, b| scores[*b].total_cmp(&scores[*a]));
+    let (mut passed, mut found, mut area) = (0usize, 0usize, 0.0);
+    for run in order.chunk_by(|a, b| scores[*a] == scores[*b]) {
+        let more = run.iter().filter(|i| positive[**i]).count();
+        passed += run.len();
+        found += more;
+        area += more as f64 * found as f64 / passed as f64;
+    }
+    Ok(area / n_positive as f64)
+}
+
 /// Open-set classification rate (Dhamija et al. 2018, section 4.1), 0 to 1: area under the correct classification rate, against the
 /// false positive rate, as the threshold t of the confidence falls.
 ///
@@ -222,6 +246,14 @@ mod tests {
                 }
             }
             assert!((auroc(&scores, &unknown).unwrap() - above / pairs).abs() < 1e-12);
+            // Precision at every threshold, weighted by the positive cells it gains.
+            let passing = |t: f64, side: bool| (0..60).filter(|i| scores[*i] >= t && unknown[*i] == side).count() as f64;
+            let thresholds = (0..12).map(f64::from);
+            let gains = thresholds.map(|t| {
+                (passing(t, true) - passing(t + 1.0, true)) * passing(t, true) / (passing(t, true) + passing(t, false)).max(1.0)
+            });
+            let expected = gains.sum::<f64>() / passing(-1.0, true);
+            assert!((average_precision(&scores, &unknown).unwrap() - expected).abs() < 1e-12);
             // The curve by counting at every threshold.
             let share = |t: f64, of: bool, ok: &dyn Fn(usize) -> bool| {
                 let side: Vec<usize> = (0..60).filter(|i| unknown[*i] == of).collect();

@@ -4,6 +4,7 @@ mod alignment_uniformity;
 mod ari_nmi;
 mod centroids;
 mod classification;
+mod coverage;
 mod geometry;
 mod graph_connectivity;
 mod isolated_labels;
@@ -24,7 +25,8 @@ pub use centroids::{
     calinski_harabasz, lineage_distance_correlation, state_batch_distance_ratio, state_dispersion_correlation,
     state_distance_correlation,
 };
-pub use classification::{Calibration, Confusion, ReliabilityBin, auroc, calibration, oscr};
+pub use classification::{Calibration, Confusion, ReliabilityBin, auroc, average_precision, calibration, oscr};
+pub use coverage::{Coverage, OpenSet, coverage, open_set};
 pub use geometry::{Correlation, distance_correlation, trustworthiness};
 pub use graph_connectivity::graph_connectivity;
 pub use isolated_labels::isolated_labels;

@@ -83,6 +83,26 @@ pub fn pca(source: &dyn CellSource, config: &PcaConfig) -> Result<Pca> {
     })
 }
 
+/// Right singular vectors, [n_components, n_genes], the entry of largest size positive, and singular values, descending, of the matrix as it is,
+/// without centring; by the same iteration.
+///
+/// # Errors
+/// As [`pca`]; as many components as there are cells are possible.
+pub(super) fn truncated_svd(source: &dyn CellSource, config: &PcaConfig) -> Result<(Array2<f64>, Array1<f64>)> {
+    let (n_cells, n_genes) = (source.n_cells(), source.n_genes());
+    let most = n_cells.min(n_genes);
+    if config.n_components == 0 || config.n_components > most {
+        let problem =
+            format!("must be between 1 and {most} for {n_cells} cells x {n_genes} features (got {})", config.n_components);
+        return Err(Error::argument("n_components", problem, "ask for fewer"));
+    }
+    let operator = Operator::new(source, Array1::zeros(n_genes))?;
+    let width = (config.n_components + config.n_oversamples).min(most);
+    let (directions, values) = subspace(&operator, width, config)?;
+    let components = oriented(directions.slice(s![.., ..config.n_components]).t().to_owned());
+    Ok((components, values.slice(s![..config.n_components]).mapv(|v| v.max(0.0).sqrt())))
+}
+
 /// The centred Gram matrix, formed or applied row by row.
 struct Operator<'s> {
     source: &'s dyn CellSource,
@@ -297,7 +317,8 @@ fn oriented(mut components: Array2<f64>) -> Array2<f64> {
     components
 }
 
-fn scores(source: &dyn CellSource, mean: &Array1<f64>, components: &Array2<f64>) -> Result<Array2<f32>> {
+/// Coordinates of the cells: rows without `mean`, times `components` [n_components, n_genes].
+pub(super) fn scores(source: &dyn CellSource, mean: &Array1<f64>, components: &Array2<f64>) -> Result<Array2<f32>> {
     let directions = components.t().as_standard_layout().into_owned();
     let offset = mean.dot(&directions);
     let mut out = Array2::<f32>::zeros((source.n_cells(), components.nrows()));

@@ -1,0 +1,222 @@
+//! Systems that `tutti annotate` can ask. A new one needs a name and a function from [`Task`] to [`Outcome`].
+
+use std::time::Instant;
+
+use clap::ValueEnum;
+use ndarray::{Array2, ArrayView2, Axis, s};
+use serde_json::{Map, Value, json};
+use tutti::data::Categorical;
+use tutti::downstream::{CellEvidence, ClassEvidence, HoldOut, TransferConfig, log_probabilities, novelty};
+use tutti::observe::Observer;
+use tutti::preprocess::{PAIR_BATCH, Pair, PcaConfig, pca};
+use tutti::systems::concord::{Concord, ConcordColumns, ConcordConfig};
+use tutti::threads::Threads;
+
+use super::Arguments;
+use crate::Result;
+use crate::error::CliError;
+use crate::progress::Reporter;
+use crate::settings::object;
+use crate::training::Trained;
+
+/// Systems by their names on the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SystemName {
+    /// CONCORD on both, without labels; its nearest reference cells vote (its classifier names, with `--set use_classifier=true`)
+    Concord,
+    /// Principal components of both, without correction of batches; the nearest reference cells vote
+    Pca,
+}
+
+impl SystemName {
+    /// As in files.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Concord => "concord",
+            Self::Pca => "pca",
+        }
+    }
+}
+
+/// A system with its settings.
+pub enum Plan {
+    Concord(Box<ConcordConfig>),
+    /// With the seed of everything that is drawn.
+    Pca(u64),
+}
+
+impl Plan {
+    /// Settings from the arguments, checked before anything is read.
+    pub fn of(arguments: &Arguments) -> Result<Self> {
+        match arguments.system {
+            SystemName::Concord => Ok(Self::Concord(Box::new(arguments.settings.resolve()?))),
+            SystemName::Pca => {
+                refuse_training(arguments)?;
+                Ok(Self::Pca(arguments.settings.seed.unwrap_or_default()))
+            }
+        }
+    }
+
+    /// Seed of the split of the reference and of the search for neighbours.
+    pub fn seed(&self) -> u64 {
+        match self {
+            Self::Concord(config) => config.seed,
+            Self::Pca(seed) => *seed,
+        }
+    }
+}
+
+/// Options of training have no effect where nothing is trained.
+fn refuse_training(arguments: &Arguments) -> Result<()> {
+    let (training, settings) = (&arguments.training, &arguments.settings);
+    let given = [
+        ("--save-model", training.save_model.is_some()),
+        ("--checkpoint", training.checkpoint.is_some()),
+        ("--resume", training.resume.is_some()),
+        ("--preset", settings.preset.is_some()),
+        ("--config", settings.sources.config.is_some()),
+        ("--set", !settings.sources.set.is_empty()),
+    ];
+    let flag = settings.flags().keys().find(|name| *name != "seed").map(|name| format!("--{}", name.replace('_', "-")));
+    match given.iter().find(|(_, given)| *given).map(|(name, _)| (*name).to_owned()).or(flag) {
+        Some(name) => Err(CliError::Usage(format!("{name} has no effect with --system pca, which trains nothing; leave it out"))),
+        None => Ok(()),
+    }
+}
+
+/// What a system gets.
+pub struct Task<'a> {
+    /// Arguments of the command.
+    pub arguments: &'a Arguments,
+    /// The system.
+    pub plan: &'a Plan,
+    /// Cells of the reference, then of the query, ready to train on.
+    pub pair: &'a Pair<'static>,
+    /// Labels of the reference cells.
+    pub labels: &'a Categorical,
+    /// Which of the reference cells may be learnt from, and which are held out.
+    pub split: &'a HoldOut,
+    /// Start of the program.
+    pub started: Instant,
+}
+
+/// What a system gives.
+pub struct Outcome {
+    /// Classes of the held-out reference cells and of the query.
+    pub evidence: ClassEvidence,
+    /// Embedding of all cells of the pair, [n_cells, d].
+    pub embedding: Array2<f32>,
+    /// What a reader needs to repeat it: settings, history.
+    pub details: Map<String, Value>,
+    /// Lines on the method.
+    pub method: Vec<String>,
+    /// How the command ends once all is written: well, interrupted, or training broke off.
+    pub end: Result<()>,
+}
+
+/// Asks the system of the arguments.
+pub fn classify(task: Task<'_>, reporter: &mut Reporter) -> Result<Outcome> {
+    match task.plan {
+        Plan::Concord(config) => concord(&task, config, reporter),
+        Plan::Pca(seed) => components(&task, *seed),
+    }
+}
+
+impl Task<'_> {
+    fn transfer(&self) -> TransferConfig {
+        TransferConfig { n_neighbors: self.arguments.n_neighbors, seed: self.plan.seed(), ..Default::default() }
+    }
+
+    fn threads(&self) -> Result<Threads> {
+        Ok(Threads::new(self.arguments.run.threads)?)
+    }
+
+    /// Embeddings of the reference and of the query.
+    fn parts<'e>(&self, embedding: &'e Array2<f32>) -> (ArrayView2<'e, f32>, ArrayView2<'e, f32>) {
+        embedding.view().split_at(Axis(0), self.pair.n_reference)
+    }
+
+    /// Votes of the nearest reference cells in an embedding.
+    fn votes(&self, embedding: &Array2<f32>) -> Result<ClassEvidence> {
+        let (reference, query) = self.parts(embedding);
+        let of = || ClassEvidence::of_neighbors(reference, self.labels, self.split, query, &self.transfer());
+        Ok(self.threads()?.run(of)?)
+    }
+
+    /// What a network says in logits, [n_cells, n_classes] of all cells of the pair, with the novelty of its embedding.
+    fn of_network(&self, logits: &Array2<f32>, classes: &[String], embedding: &Array2<f32>) -> Result<ClassEvidence> {
+        let (reference, query) = self.parts(embedding);
+        let (voters, held_out) = (reference.select(Axis(0), &self.split.train), reference.select(Axis(0), &self.split.held_out));
+        let strange = |x: ArrayView2<'_, f32>| match x.nrows() {
+            0 => Ok(Vec::new()),
+            _ => novelty(voters.view(), x, &self.transfer()),
+        };
+        let novelty = self.threads()?.run(|| [strange(held_out.view()), strange(query)]);
+        let [of_held_out, of_query] = novelty;
+        Ok(ClassEvidence {
+            classes: classes.to_vec(),
+            held_out: CellEvidence { logits: logits.select(Axis(0), &self.split.held_out), novelty: Some(of_held_out?) },
+            truth: ClassEvidence::truth_of(self.labels, &self.split.held_out, classes),
+            query: CellEvidence { logits: logits.slice(s![self.pair.n_reference.., ..]).to_owned(), novelty: Some(of_query?) },
+        })
+    }
+
+    /// Labels that may be learnt from: those of the reference cells that are not held out.
+    fn known_labels(&self) -> Result<Categorical> {
+        let mut codes = vec![None; self.pair.cells.n_cells()];
+        self.split.train.iter().for_each(|i| codes[*i] = self.labels.codes()[*i]);
+        Ok(Categorical::new(codes, self.labels.levels().to_vec())?)
+    }
+}
+
+/// Name of the column of known labels.
+const LABEL: &str = "label";
+
+fn concord(task: &Task<'_>, config: &ConcordConfig, reporter: &mut Reporter) -> Result<Outcome> {
+    let arguments = task.arguments;
+    let columns = ConcordColumns { batch: Some(PAIR_BATCH.to_owned()), label: config.use_classifier.then(|| LABEL.to_owned()) };
+    let cells = match config.use_classifier {
+        true => task.pair.cells.clone().with_column(LABEL, task.known_labels()?)?,
+        false => task.pair.cells.clone(),
+    };
+    let warnings = Concord::warnings(&cells, &columns, config)?;
+    warnings.iter().for_each(|warning| reporter.on_warning(warning));
+    let trainer = Concord::trainer(&cells, &columns, config.clone(), &arguments.run.device()?, task.threads()?)?;
+    let trainer = arguments.training.start(trainer, reporter)?;
+    let trained = Trained::train(trainer, reporter, task.started)?;
+    if let Some(path) = &arguments.training.save_model {
+        trained.model.save(path, task.pair.prepared.preprocessing, &trained.history)?;
+    }
+    let model = &trained.model;
+    let embedding = task.threads()?.run(|| model.embed(cells.source()))?;
+    let evidence = if config.use_classifier {
+        let logits = log_probabilities(model.classify(embedding.view())?.view(), 1e-6)?;
+        task.of_network(&logits, model.classes(), &embedding)?
+    } else {
+        task.votes(&embedding)?
+    };
+    let details = object(json!({
+        "config": serde_json::to_value(config).map_err(|e| CliError::Usage(e.to_string()))?,
+        "epochs": trained.history.epochs.len(),
+        "train_seconds": trained.train_seconds,
+    }));
+    let last = trained.history.epochs.last().map_or(f64::NAN, |e| e.loss);
+    let epochs = trained.history.epochs.len();
+    let how = if config.use_classifier { "its classifier names".to_owned() } else { voters(arguments) };
+    let method = vec![format!("concord, {epochs} epochs in {:.1} s, last loss {last:.4}; {how}", trained.train_seconds)];
+    Ok(Outcome { evidence, embedding, details, method, end: trained.conclude(&arguments.output.display().to_string()) })
+}
+
+fn components(task: &Task<'_>, seed: u64) -> Result<Outcome> {
+    let cells = &task.pair.cells;
+    let most = cells.n_cells().saturating_sub(1).min(cells.n_genes());
+    let config = PcaConfig { n_components: PcaConfig::default().n_components.min(most), seed, ..Default::default() };
+    let embedding = task.threads()?.run(|| pca(cells.source(), &config))?.scores;
+    let method = vec![format!("{} principal components; {}", config.n_components, voters(task.arguments))];
+    let details = object(json!({"config": {"n_components": config.n_components, "seed": seed}}));
+    Ok(Outcome { evidence: task.votes(&embedding)?, embedding, details, method, end: Ok(()) })
+}
+
+fn voters(arguments: &Arguments) -> String {
+    format!("{} nearest reference cells vote", arguments.n_neighbors)
+}

@@ -1,0 +1,222 @@
+//! `tutti annotate` and `tutti gene-activity` as their user runs them.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+use tutti::data::{Categorical, CellSource, Csr};
+use tutti::rng::Rng;
+use tutti_io::{Additions, ObsColumn, ReadOptions, read, write_h5ad};
+
+fn tutti(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_tutti")).args(arguments).output().unwrap()
+}
+
+fn ok(output: &Output) -> String {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn error(output: &Output) -> String {
+    assert!(!output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!text.contains("panicked"), "{text}");
+    text
+}
+
+/// Counts of 300 genes of four types, of which each has 40 genes of its own, in two batches: the second is deeper, and has no cell of the last type.
+struct Planted {
+    counts: Csr,
+    cell_names: Vec<String>,
+    gene_names: Vec<String>,
+    batch: Categorical,
+    cell_type: Categorical,
+}
+
+fn cells() -> Planted {
+    let (mut stream, mut counts) = (Rng::new(5).stream("cells", 0, 0), Csr::empty(300));
+    let batch = |i: usize| i % 2;
+    let class = |i: usize| i / 2 % if batch(i) == 1 { 3 } else { 4 };
+    for i in 0..900 {
+        let count = |j: u32| {
+            let mean = if j as usize / 40 == class(i) { 2.0 } else { 0.4 } * (1.0 + batch(i) as f64);
+            (0..8).filter(|_| stream.bernoulli(mean / 8.0)).count() as f32
+        };
+        let row: Vec<f32> = (0..300).map(count).collect();
+        counts.push_row(row.into_iter().enumerate().filter(|(_, v)| *v > 0.0).map(|(j, v)| (j as u32, v)));
+    }
+    let names = |what: &str, n: usize| (1..=n).map(|i| format!("{what}_{i}")).collect();
+    Planted {
+        counts,
+        cell_names: names("cell", 900),
+        gene_names: names("gene", 300),
+        batch: Categorical::from_values((0..900).map(|i| Some(["batch_1", "batch_2"][batch(i)]))),
+        cell_type: Categorical::from_values((0..900).map(|i| Some(["type_1", "type_2", "type_3", "type_4"][class(i)]))),
+    }
+}
+
+/// Some cells of these, with their types and names of genes of choice.
+fn write(path: &Path, data: &Planted, rows: &[usize], genes: &[String]) {
+    let mut x = Csr::empty(data.counts.n_cols());
+    data.counts.read_rows(rows, &mut x).unwrap();
+    let names: Vec<String> = rows.iter().map(|i| data.cell_names[*i].clone()).collect();
+    let table = |n| polars::prelude::DataFrame::empty_with_height(n);
+    let column = |c: &Categorical| ObsColumn::Levels(c.select(rows).drop_unused());
+    let additions = Additions {
+        obs: vec![("cell_type".into(), column(&data.cell_type)), ("tech".into(), column(&data.batch))],
+        ..Default::default()
+    };
+    write_h5ad(path, &names, genes, &table(rows.len()), &table(genes.len()), Some(&x), &additions).unwrap();
+}
+
+const FAST: [&str; 8] = ["--n-epochs", "8", "--latent-dim", "10", "--set", "encoder_dims=[64]", "--batch-size", "64"];
+
+#[test]
+fn a_query_of_another_species_is_named_and_a_type_that_the_reference_lacks_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let data = cells();
+    let lacking = data.cell_type.levels()[3].clone();
+    let (reference, query): (Vec<usize>, Vec<usize>) = (0..900).partition(|i| data.batch.value(*i) == Some("batch_2"));
+    assert!(reference.iter().all(|i| data.cell_type.value(*i) != Some(&lacking)));
+    // The query's genes have other names, of which a table tells; two of them share one gene of the reference.
+    let other: Vec<String> = (0..300).map(|i| format!("Other{i}")).collect();
+    write(Path::new(&at("reference.h5ad")), &data, &reference, &data.gene_names);
+    write(Path::new(&at("query.h5ad")), &data, &query, &other);
+    let pairs = data.gene_names.iter().zip(&other).map(|(a, b)| format!("{b}\t{a}\n"));
+    let table: String = pairs.chain([format!("Other1\t{}\n", data.gene_names[0])]).collect();
+    std::fs::write(at("orthologues.tsv"), table).unwrap();
+
+    let annotate = |output: &str, more: &[&str]| {
+        let command = ["annotate", &at("reference.h5ad"), &at("query.h5ad"), "--label", "cell_type", "-o", &at(output)];
+        tutti(&[&command[..], &FAST, more].concat())
+    };
+    assert!(error(&annotate("never.csv", &[])).contains("share 0 genes"));
+    let through = ["--orthologues", &at("orthologues.tsv"), "--truth", "cell_type"];
+    let summary: Value =
+        serde_json::from_str(&ok(&annotate("out.h5ad", &[&through[..], &["--json", "--quiet"]].concat()))).unwrap();
+    assert_eq!((&summary["genes"]["n_shared"], &summary["genes"]["orthologues"]["n_pairs"]), (&298.into(), &301.into()));
+    assert_eq!((&summary["system"], &summary["epochs"]), (&"concord".into(), &8.into()));
+    let held_out = summary["n_held_out"].as_u64().unwrap() as usize;
+    assert!(held_out + summary["n_voters"].as_u64().unwrap() as usize == reference.len() && held_out > 40);
+    let truth = &summary["truth"]["coverage"];
+    assert!(truth["accuracy"].as_f64().unwrap() > 0.9, "{truth}");
+    assert_eq!(truth["unknown_types"][0][0], lacking.as_str());
+    let refused = |of: &str| truth[of].as_f64().unwrap();
+    assert!(refused("detection_rate") > refused("false_rejection_rate") + 0.3, "{truth}");
+    assert!(summary["held_out"]["false_rejection_rate"].as_f64().unwrap() <= 0.05);
+
+    let out = read(Path::new(&at("out.h5ad")), &ReadOptions::default()).unwrap();
+    assert_eq!((out.obsm()["X_concord"].dim(), out.n_cells()), ((query.len(), 10), query.len()));
+    let added = ["", "_probability", "_runner_up", "_runner_up_probability", "_novelty", "_unknown", "_reason"];
+    let expected: Vec<String> = added.iter().map(|end| format!("predicted_cell_type{end}")).collect();
+    assert_eq!(out.column_names()[2..], expected);
+    assert_eq!(out.categorical("predicted_cell_type").unwrap().n_levels(), 3);
+    let reason = out.categorical("predicted_cell_type_reason").unwrap();
+    let unknown = out.categorical("predicted_cell_type_unknown").unwrap();
+    assert!((0..query.len()).all(|i| (unknown.value(i) == Some("True")) == reason.value(i).is_some()));
+
+    // A table of the same for any number of threads, and lines for a person.
+    let human = ok(&annotate("a.csv", &[&through[..], &["--threads", "1"]].concat()));
+    ok(&annotate("b.csv", &[&through[..], &["--threads", "2", "--quiet"]].concat()));
+    assert_eq!(std::fs::read(at("a.csv")).unwrap(), std::fs::read(at("b.csv")).unwrap());
+    for expected in ["298 of 300", "orthologues: 298 pairs one to one", "limits ", "coverage ", "truth ", "AUROC"] {
+        assert!(human.contains(expected), "{human}");
+    }
+    let table = std::fs::read_to_string(at("a.csv")).unwrap();
+    assert!(
+        table.starts_with("cell,predicted_cell_type,predicted_cell_type_probability,predicted_cell_type_runner_up,"),
+        "{table}"
+    );
+}
+
+#[test]
+fn classifier_components_batches_and_limits_of_ones_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let data = cells();
+    let (reference, query): (Vec<usize>, Vec<usize>) = (0..900).partition(|i| i / 24 % 3 > 0);
+    write(Path::new(&at("reference.h5ad")), &data, &reference, &data.gene_names);
+    write(Path::new(&at("query.h5ad")), &data, &query, &data.gene_names);
+    let annotate = |output: &str, more: &[&str]| {
+        let command =
+            ["annotate", &at("reference.h5ad"), &at("query.h5ad"), "--label", "cell_type", "-o", &at(output), "--quiet"];
+        let fast = if more.contains(&"pca") { &[][..] } else { &FAST[..] };
+        tutti(&[&command[..], fast, more].concat())
+    };
+    let summary = |output: &str, more: &[&str]| {
+        let compared = ["--truth", "cell_type", "--json"];
+        serde_json::from_str::<Value>(&ok(&annotate(output, &[&compared[..], more].concat()))).unwrap()
+    };
+    for more in [&["--batch", "tech", "--set", "use_classifier=true"][..], &["--system", "pca"]] {
+        let found = summary("out.h5ad", more);
+        assert!(found["truth"]["coverage"]["accuracy"].as_f64().unwrap() > 0.9, "{more:?}: {}", found["truth"]);
+        let of_temperature = &found["temperature"];
+        let nll = |name: &str| of_temperature[name].as_f64().unwrap();
+        assert!(nll("nll_after") <= nll("nll_before") + 0.05, "{of_temperature}");
+        assert!(found["coverage"].as_f64().unwrap() > 0.8, "{more:?}: {found}");
+    }
+    assert!(read(Path::new(&at("out.h5ad")), &ReadOptions::default()).unwrap().obsm().contains_key("X_pca"));
+
+    let all = summary("x.csv", &["--system", "pca", "--no-rejection", "--no-calibration", "--held-out", "0"]);
+    assert_eq!((&all["coverage"], &all["temperature"], &all["n_held_out"]), (&1.0.into(), &Value::Null, &0.into()));
+    let strict = summary("x.csv", &["--system", "pca", "--min-probability", "0.999", "--max-novelty", "1"]);
+    assert!(strict["coverage"].as_f64().unwrap() < 0.9 && strict["probability_threshold"].is_null(), "{strict}");
+
+    let named = |arguments: &[&str], code: i32, expected: &str| {
+        let output = annotate("never.csv", arguments);
+        let text = error(&output);
+        assert!(text.contains(expected) && output.status.code() == Some(code), "{arguments:?}: {text}");
+    };
+    named(&["--batch", "donor"], 2, "neither file has this obs column; the reference has cell_type, tech");
+    named(&["--truth", "type"], 3, "there is no obs column `type`");
+    named(&["--held-out", "1.5"], 2, "`held_out` must be above 0 and below 1");
+    named(&["--system", "pca", "--false-rejection-rate", "2"], 2, "`false_rejection_rate`");
+    named(&["--system", "pca", "--save-model", "m.safetensors"], 2, "--save-model has no effect with --system pca");
+    named(&["--system", "pca", "--latent-dim", "5"], 2, "--latent-dim has no effect with --system pca");
+    named(&["--orthologues", "none.csv"], 3, "none.csv");
+    assert!(!Path::new(&at("never.csv")).exists());
+}
+
+#[test]
+fn peaks_become_genes_and_what_belongs_to_the_cells_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let x = Csr::from_dense(ndarray::arr2(&[[1.0, 2.0, 4.0], [0.0, 8.0, 0.0]]).view()).unwrap();
+    let names = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>();
+    let table = |n| polars::prelude::DataFrame::empty_with_height(n);
+    let additions = Additions {
+        obsm: vec![("X_lsi".into(), ndarray::arr2(&[[1.0f32], [2.0]]))],
+        obs: vec![("cell_type".into(), ObsColumn::Levels(Categorical::from_values(["T", "B"].map(Some))))],
+        ..Default::default()
+    };
+    let peaks = names(&["chr1-1500-1600", "chr1:3100-3200", "chr2_5_9"]);
+    let path = at("peaks.h5ad");
+    write_h5ad(Path::new(&path), &names(&["c1", "c2"]), &peaks, &table(2), &table(3), Some(&x), &additions).unwrap();
+    let line = |gene: &str, kind: &str, strand: &str| {
+        format!("1\tx\tgene\t3001\t4000\t.\t{strand}\t.\tgene_id \"{gene}\"; gene_name \"{gene}\"; gene_type \"{kind}\";\n")
+    };
+    let gtf = [line("A", "protein_coding", "+"), line("R", "protein_coding", "-"), line("L", "lncRNA", "+")].concat();
+    std::fs::write(at("genes.gtf"), gtf).unwrap();
+    let run = |output: &str, more: &[&str]| {
+        let command = ["gene-activity", &at("peaks.h5ad"), "--annotation", &at("genes.gtf"), "-o", &at(output)];
+        tutti(&[&command[..], more].concat())
+    };
+    let printed = run("genes.h5ad", &[]);
+    assert!(
+        String::from_utf8_lossy(&printed.stderr).contains("1 chromosomes of peaks have no gene in the annotation (first: chr2)")
+    );
+    assert!(ok(&printed).contains("genes    2; left out: 0 without a peak, 1 of another biotype, 0 too long"));
+    let genes = read(Path::new(&at("genes.h5ad")), &ReadOptions::default()).unwrap();
+    assert_eq!((genes.gene_names(), genes.column_names()), (&names(&["A", "R"])[..], names(&["cell_type"])));
+    let mut rows = Csr::empty(2);
+    genes.x().source().unwrap().read_range(0..2, &mut rows).unwrap();
+    assert_eq!(rows.to_dense(), ndarray::arr2(&[[3.0, 2.0], [8.0, 8.0]]));
+    assert!(genes.obsm().contains_key("X_lsi") && genes.categorical("cell_type").unwrap().value(0) == Some("T"));
+
+    let more = ["--biotype", "all", "--upstream", "0", "--max-width", "0", "--json", "--quiet"];
+    let summary: Value = serde_json::from_str(&ok(&run("all.h5ad", &more))).unwrap();
+    assert_eq!((&summary["found"]["n_genes"], &summary["config"]["upstream"]), (&3.into(), &0.into()));
+    assert!(error(&run("genes.csv", &[])).contains("end it in .h5ad"));
+    assert!(error(&run("x.h5ad", &["--annotation", "none.gtf"])).contains("cannot be used multiple times"));
+}
