@@ -213,6 +213,40 @@ impl ClassEvidence {
         })
     }
 
+    /// From what a network says of a reference and a query, in logits [n_reference + n_query, n_classes], the reference first, and from the embedding
+    /// of the same cells, [n_reference + n_query, d]: novelty is that of the distances to the cells of `split.train`.
+    ///
+    /// # Errors
+    /// [`Error::Data`] for logits and an embedding of other cells than these; as [`super::novelty()`].
+    pub fn of_network(
+        logits: ArrayView2<'_, f32>,
+        classes: &[String],
+        embedding: ArrayView2<'_, f32>,
+        labels: &Categorical,
+        split: &HoldOut,
+        config: &TransferConfig,
+    ) -> Result<Self> {
+        if logits.nrows() != embedding.nrows() || embedding.nrows() < labels.len() {
+            let (n, m) = (logits.nrows(), embedding.nrows());
+            let problem = format!("logits of {n} cells, an embedding of {m} and labels of {} reference cells", labels.len());
+            return Err(Error::data(problem, "give logits and embedding of all cells, the reference first"));
+        }
+        let (of_reference, of_query) = logits.split_at(Axis(0), labels.len());
+        let (reference, query) = embedding.split_at(Axis(0), labels.len());
+        let voters = reference.select(Axis(0), &split.train);
+        let strange = |x: ArrayView2<'_, f32>| match x.nrows() {
+            0 => Ok(Vec::new()),
+            _ => super::novelty(voters.view(), x, config),
+        };
+        let held_out = strange(reference.select(Axis(0), &split.held_out).view())?;
+        Ok(Self {
+            classes: classes.to_vec(),
+            held_out: CellEvidence { logits: of_reference.select(Axis(0), &split.held_out), novelty: Some(held_out) },
+            truth: Self::truth_of(labels, &split.held_out, classes),
+            query: CellEvidence { logits: of_query.to_owned(), novelty: Some(strange(query)?) },
+        })
+    }
+
     /// Classes of held-out cells as columns of the logits, joined by name; a class that has no column gives none.
     pub fn truth_of(labels: &Categorical, held_out: &[usize], classes: &[String]) -> Vec<Option<u32>> {
         let place: Vec<Option<u32>> =

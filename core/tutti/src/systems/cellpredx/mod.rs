@@ -33,7 +33,7 @@ use crate::model::{Phase, System};
 use crate::neighbors::{NeighborConfig, Neighbors, nearest_self};
 use crate::nn::{Activation, Dense, Draws, FeatureGate, MlpConfig, Norm, Parameters, Pass, SparseMlp};
 use crate::ops::sparse_linear::SparseBatch;
-use crate::preprocess::{PcaConfig, pca};
+use crate::preprocess::{PAIR_BATCH, Pair, PcaConfig, pca};
 use crate::rng::Rng;
 use crate::sampler::{DomainCells, MiniBatch, PairedSampler, Sampler};
 use crate::threads::Threads;
@@ -51,6 +51,23 @@ pub struct CellPredXInput {
     pub is_query: Vec<bool>,
     /// Batch of each cell, where there are several references or queries; a cell without one is of a batch of its own kind.
     pub batch: Option<Categorical>,
+}
+
+impl CellPredXInput {
+    /// Of a reference and a query that [`crate::preprocess::prepare_pair`] joined, with their batches. `labels`: of the reference cells, or of these and
+    /// then of query cells, which are not read.
+    ///
+    /// # Errors
+    /// None for what `prepare_pair` returns.
+    pub fn of_pair(pair: &Pair<'_>, labels: Categorical) -> Result<Self> {
+        let n = pair.cells.n_cells();
+        let codes = (0..n).map(|i| labels.codes().get(i).copied().flatten().filter(|_| i < pair.n_reference)).collect();
+        Ok(Self {
+            labels: Categorical::new(codes, labels.levels().to_vec())?,
+            is_query: (0..n).map(|i| i >= pair.n_reference).collect(),
+            batch: Some(pair.cells.column(PAIR_BATCH)?.clone()),
+        })
+    }
 }
 
 /// The network of CellPredX.

@@ -4,9 +4,9 @@ use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::data::Cells;
+use crate::data::{Cells, RowSubset};
 use crate::error::Result;
-use crate::preprocess::gene_means;
+use crate::preprocess::{Pair, gene_means};
 
 /// Kind of reference and query, each with its own weights of losses (CellPredX, "parameter settings").
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -33,7 +33,7 @@ pub struct DetectedScenario {
 }
 
 /// Correlation of mean log expression below which two matrices of the same genes are taken for different assays.
-const SAME_ASSAY: f64 = 0.55;
+const SAME_ASSAY: f64 = 0.5;
 /// Share of features that are named as intervals above which they are peaks.
 const PEAKS: f64 = 0.5;
 
@@ -45,6 +45,25 @@ impl Scenario {
         (Scenario::RnaToRna, "rna-to-rna"),
         (Scenario::AtacToAtac, "atac-to-atac"),
     ];
+
+    /// What it is called, e.g. `rna-to-rna`.
+    pub fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(scenario, _)| *scenario == self).map_or("", |(_, name)| name)
+    }
+
+    /// As [`Scenario::detect`], of what [`crate::preprocess::prepare_pair`] joined.
+    ///
+    /// # Errors
+    /// What the source fails at.
+    pub fn of_pair(pair: &Pair<'_>) -> Result<DetectedScenario> {
+        let part = |rows: Vec<usize>, side: &str| {
+            let strip = |i: &usize| pair.cells.cell_names()[*i].strip_prefix(side).unwrap_or_default().to_owned();
+            let names = rows.iter().map(strip).collect();
+            Cells::new(RowSubset::new(pair.cells.source(), rows), names, pair.cells.gene_names().to_vec())
+        };
+        let (reference, query) = ((0..pair.n_reference).collect(), (pair.n_reference..pair.cells.n_cells()).collect());
+        Self::detect(&part(reference, "reference:")?, &part(query, "query:")?)
+    }
 
     /// Looks at a reference and a query with the same features, log-normalised: features named as intervals are peaks; genes whose mean
     /// expression hardly correlates are measured by different assays; these are matched where half of the cells of the smaller one have the name of a
