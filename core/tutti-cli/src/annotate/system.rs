@@ -6,7 +6,9 @@ use clap::ValueEnum;
 use ndarray::{Array2, ArrayView2, Axis, s};
 use serde_json::{Map, Value, json};
 use tutti::data::Categorical;
-use tutti::downstream::{CellEvidence, ClassEvidence, HoldOut, TransferConfig, log_probabilities, novelty};
+use tutti::downstream::{
+    Annotations, CellEvidence, ClassEvidence, HoldOut, LevelTransfer, TransferConfig, log_probabilities, novelty, transfer_within,
+};
 use tutti::observe::Observer;
 use tutti::preprocess::{PAIR_BATCH, Pair, PcaConfig, pca};
 use tutti::systems::concord::{Concord, ConcordColumns, ConcordConfig};
@@ -115,10 +117,10 @@ pub struct Outcome {
 }
 
 /// Asks the system of the arguments.
-pub fn classify(task: Task<'_>, reporter: &mut Reporter) -> Result<Outcome> {
+pub fn classify(task: &Task<'_>, reporter: &mut Reporter) -> Result<Outcome> {
     match task.plan {
-        Plan::Concord(config) => concord(&task, config, reporter),
-        Plan::Pca(seed) => components(&task, *seed),
+        Plan::Concord(config) => concord(task, config, reporter),
+        Plan::Pca(seed) => components(task, *seed),
     }
 }
 
@@ -159,6 +161,15 @@ impl Task<'_> {
             truth: ClassEvidence::truth_of(self.labels, &self.split.held_out, classes),
             query: CellEvidence { logits: logits.slice(s![self.pair.n_reference.., ..]).to_owned(), novelty: Some(of_query?) },
         })
+    }
+
+    /// Finer labels of the query, inside of those that it is called by.
+    pub fn finer(&self, embedding: &Array2<f32>, finer: &Categorical, called: &Annotations) -> Result<LevelTransfer> {
+        let (reference, query) = self.parts(embedding);
+        let (voters, train) = (reference.select(Axis(0), &self.split.train), &self.split.train);
+        let (known, finer) = (self.labels.select(train), finer.select(train).drop_unused());
+        let of = || transfer_within(voters.view(), &known, &finer, query, &called.label, &self.transfer());
+        Ok(self.threads()?.run(of)?)
     }
 
     /// Labels that may be learnt from: those of the reference cells that are not held out.
