@@ -160,6 +160,14 @@ fn classifier_components_batches_and_limits_of_ones_own() {
 
     let all = summary("x.csv", &["--system", "pca", "--no-rejection", "--no-calibration", "--held-out", "0"]);
     assert_eq!((&all["coverage"], &all["temperature"], &all["n_held_out"]), (&1.0.into(), &Value::Null, &0.into()));
+    // Batches as finer labels: those of a type are told apart among the cells of the type.
+    let finer = summary("finer.csv", &["--system", "pca", "--finer", "tech"]);
+    let of_batch = |name: &str| finer["finer"]["predicted"][name].as_u64().unwrap();
+    assert_eq!(of_batch("batch_1") + of_batch("batch_2"), finer["n_query"].as_u64().unwrap());
+    let table = std::fs::read_to_string(at("finer.csv")).unwrap();
+    assert!(table.lines().next().unwrap().ends_with(",predicted_tech,predicted_tech_score,predicted_tech_novelty"), "{table}");
+    let both = |line: &&str| line.split(',').nth(1) == Some("type_4") && line.contains(",batch_2,");
+    assert_eq!(table.lines().filter(both).count(), 0, "{table}");
     let strict = summary("x.csv", &["--system", "pca", "--min-probability", "0.999", "--max-novelty", "1"]);
     assert!(strict["coverage"].as_f64().unwrap() < 0.9 && strict["probability_threshold"].is_null(), "{strict}");
 
@@ -169,6 +177,7 @@ fn classifier_components_batches_and_limits_of_ones_own() {
         assert!(text.contains(expected) && output.status.code() == Some(code), "{arguments:?}: {text}");
     };
     named(&["--batch", "donor"], 2, "neither file has this obs column; the reference has cell_type, tech");
+    named(&["--finer", "type"], 3, "there is no obs column `type`");
     named(&["--truth", "type"], 3, "there is no obs column `type`");
     named(&["--held-out", "1.5"], 2, "`held_out` must be above 0 and below 1");
     named(&["--system", "pca", "--false-rejection-rate", "2"], 2, "`false_rejection_rate`");

@@ -34,6 +34,9 @@ pub struct Arguments {
     /// Column of the reference's obs with the label; cells without a value do not vote
     #[arg(long, value_name = "COLUMN")]
     pub label: String,
+    /// Column of the reference's obs with finer labels: each cell gets one by vote among the reference cells of its label
+    #[arg(long, value_name = "COLUMN")]
+    pub finer: Option<String>,
     /// Where to write: .h5ad (a copy of the query with columns and embedding added), or the columns alone as .csv, .tsv or .parquet
     #[arg(short, long, value_name = "FILE")]
     pub output: PathBuf,
@@ -123,6 +126,7 @@ pub fn run(arguments: &Arguments, started: Instant) -> Result<()> {
     let mut reporter = Reporter::new(arguments.run.quiet);
     let (reference, query) = (arguments.source.read(&arguments.reference)?, arguments.source.read(&arguments.query)?);
     let labels = labels(arguments, &reference, &mut reporter)?;
+    let finer = arguments.finer.as_ref().map(|column| reference.categorical(column)).transpose()?;
     let truth = arguments.truth.as_ref().map(|column| query.categorical(column)).transpose()?;
     let split = arguments.split(&labels, plan.seed())?;
     if !split.whole.is_empty() {
@@ -133,11 +137,13 @@ pub fn run(arguments: &Arguments, started: Instant) -> Result<()> {
     pair.prepared.notes.iter().for_each(|note| reporter.on_warning(note));
 
     let task = Task { arguments, plan: &plan, pair: &pair, labels: &labels, split: &split, started };
-    let outcome = system::classify(task, &mut reporter)?;
+    let outcome = system::classify(&task, &mut reporter)?;
     let found = annotate(&outcome.evidence, &arguments.config())?;
+    let finer = finer.map(|finer| task.finer(&outcome.embedding, &finer, &found.query)).transpose()?;
     found.warnings.iter().for_each(|warning| reporter.on_warning(warning));
     let truth = truth.map(|truth| Truth::of(&truth, &found.query)).transpose()?;
-    let report = Report { arguments, pair: &pair, labels: &labels, split: &split, outcome: &outcome, found: &found, truth };
+    let report =
+        Report { arguments, pair: &pair, labels: &labels, split: &split, outcome: &outcome, found: &found, finer, truth };
     report.write(&query)?;
     report.print();
     outcome.end

@@ -3,7 +3,7 @@
 use ndarray::s;
 use serde_json::{Map, Value, json};
 use tutti::data::Categorical;
-use tutti::downstream::{Annotated, Annotations, ClassFound, HoldOut, UnknownReason};
+use tutti::downstream::{Annotated, Annotations, ClassFound, HoldOut, LevelTransfer, UnknownReason};
 use tutti::metrics::{Coverage, OpenSet, calibration, coverage, open_set};
 use tutti::preprocess::Pair;
 use tutti_io::{AnnData, ObsColumn};
@@ -21,6 +21,8 @@ pub struct Report<'a> {
     pub split: &'a HoldOut,
     pub outcome: &'a Outcome,
     pub found: &'a Annotated,
+    /// Finer labels, where they were asked for.
+    pub finer: Option<LevelTransfer>,
     pub truth: Option<Truth>,
 }
 
@@ -114,6 +116,12 @@ impl Report<'_> {
         columns.extend(query.novelty.iter().map(|novelty| (format!("{name}_novelty"), ObsColumn::Float(novelty.clone()))));
         columns.push((format!("{name}_unknown"), ObsColumn::Bool(query.unknown())));
         columns.push((format!("{name}_reason"), ObsColumn::Levels(query.reasons())));
+        if let (Some(column), Some(finer)) = (&self.arguments.finer, &self.finer) {
+            let name = format!("predicted_{column}");
+            columns.push((name.clone(), ObsColumn::Levels(finer.label.clone())));
+            columns.push((format!("{name}_score"), ObsColumn::Float(finer.confidence.clone())));
+            columns.push((format!("{name}_novelty"), ObsColumn::Float(finer.novelty.clone())));
+        }
         columns
     }
 
@@ -170,6 +178,10 @@ impl Report<'_> {
             "n_low_probability": self.n_unknown(UnknownReason::LowProbability),
             "held_out": self.held_out(),
             "predicted": counts,
+            "finer": self.finer.as_ref().map(|finer| {
+                let counts = finer.label.levels().iter().zip(finer.label.counts());
+                json!({"label": arguments.finer, "predicted": counts.map(|(l, n)| (l.clone(), json!(n))).collect::<Map<String, Value>>()})
+            }),
             "truth": self.truth.as_ref().map(Truth::json),
             "warnings": found.warnings,
         });

@@ -6,7 +6,7 @@ use clap::ValueEnum;
 use ndarray::{Array2, ArrayView2, Axis};
 use serde_json::{Map, Value, json};
 use tutti::data::Categorical;
-use tutti::downstream::{ClassEvidence, HoldOut, TransferConfig, log_probabilities};
+use tutti::downstream::{Annotations, ClassEvidence, HoldOut, LevelTransfer, TransferConfig, log_probabilities, transfer_within};
 use tutti::observe::Observer;
 use tutti::preprocess::{PAIR_BATCH, Pair, PcaConfig, pca};
 use tutti::systems::cellpredx::{CellPredX, CellPredXConfig, CellPredXInput, Preset, Scenario};
@@ -149,11 +149,11 @@ pub struct Outcome {
 }
 
 /// Asks the system of the arguments.
-pub fn classify(task: Task<'_>, reporter: &mut Reporter) -> Result<Outcome> {
+pub fn classify(task: &Task<'_>, reporter: &mut Reporter) -> Result<Outcome> {
     match task.plan {
-        Plan::Concord(config) => concord(&task, config, reporter),
-        Plan::CellPredX(_) => cellpredx(&task, reporter),
-        Plan::Pca(seed) => components(&task, *seed),
+        Plan::Concord(config) => concord(task, config, reporter),
+        Plan::CellPredX(_) => cellpredx(task, reporter),
+        Plan::Pca(seed) => components(task, *seed),
     }
 }
 
@@ -184,6 +184,15 @@ impl Task<'_> {
             let (logits, embedding) = (logits.view(), embedding.view());
             ClassEvidence::of_network(logits, classes, embedding, self.labels, self.split, &self.transfer())
         };
+        Ok(self.threads()?.run(of)?)
+    }
+
+    /// Finer labels of the query, inside of those that it is called by.
+    pub fn finer(&self, embedding: &Array2<f32>, finer: &Categorical, called: &Annotations) -> Result<LevelTransfer> {
+        let (reference, query) = self.parts(embedding);
+        let (voters, train) = (reference.select(Axis(0), &self.split.train), &self.split.train);
+        let (known, finer) = (self.labels.select(train), finer.select(train).drop_unused());
+        let of = || transfer_within(voters.view(), &known, &finer, query, &called.label, &self.transfer());
         Ok(self.threads()?.run(of)?)
     }
 

@@ -45,22 +45,47 @@ pub fn transfer_hierarchy(
         confidence: found.confidence,
         novelty: found.novelty,
     }];
-    let mut path: Vec<&Categorical> = vec![first];
-    for level in finer {
-        let next = refine(reference, &path, level, query, &out, config)?;
+    for (depth, level) in finer.iter().enumerate() {
+        let known: Vec<&Categorical> = levels[..=depth].iter().collect();
+        let called: Vec<&Categorical> = out.iter().map(|found| &found.label).collect();
+        let mut next = within(reference, &known, level, query, &called, config)?;
+        let coarser = &out[depth].path_confidence;
+        next.path_confidence = next.confidence.iter().zip(coarser).map(|(c, above)| c * above).collect();
         out.push(next);
-        path.push(level);
     }
     Ok(out)
 }
 
-/// The next level; `path` are the reference's labels above it, and `above` the query's.
-fn refine(
+/// The next finer label of cells whose coarser one is known from elsewhere, e.g. from a classifier: by vote of the nearest among the reference cells of
+/// the same coarser label. `known` and `finer`: of the reference; `called`: of the query. Coarser labels are joined by name; one that is missing, or
+/// that no reference cell has, gives no finer one. The path is the finer label alone.
+///
+/// # Errors
+/// As [`transfer_hierarchy`].
+pub fn transfer_within(
     reference: ArrayView2<'_, f32>,
-    path: &[&Categorical],
+    known: &Categorical,
+    finer: &Categorical,
+    query: ArrayView2<'_, f32>,
+    called: &Categorical,
+    config: &TransferConfig,
+) -> Result<LevelTransfer> {
+    for (name, n, labels) in [("reference", reference.nrows(), known), ("query", query.nrows(), called)] {
+        if labels.len() != n {
+            let problem = format!("{n} cells of the {name} and coarser labels of {}", labels.len());
+            return Err(Error::data(problem, "give a label per cell"));
+        }
+    }
+    within(reference, &[known], finer, query, &[called], config)
+}
+
+/// `known` are the reference's labels above `level`, and `called` the query's.
+fn within(
+    reference: ArrayView2<'_, f32>,
+    known: &[&Categorical],
     level: &Categorical,
     query: ArrayView2<'_, f32>,
-    above: &[LevelTransfer],
+    called: &[&Categorical],
     config: &TransferConfig,
 ) -> Result<LevelTransfer> {
     if level.len() != reference.nrows() {
@@ -70,14 +95,13 @@ fn refine(
     let n_query = query.nrows();
     let mut codes: Vec<Option<u32>> = vec![None; n_query];
     let (mut confidence, mut novelty) = (vec![0f32; n_query], vec![0f32; n_query]);
-    let of_query = |i: usize| above.iter().map(|l| l.label.codes()[i]).collect::<Vec<_>>();
-    let of_reference = |i: usize| path.iter().map(|l| l.codes()[i]).collect::<Vec<_>>();
-    let mut paths: Vec<Vec<Option<u32>>> = (0..n_query).map(of_query).collect();
-    paths.sort_unstable();
-    paths.dedup();
-    for labels in paths.into_iter().filter(|labels| labels.iter().all(Option::is_some)) {
-        let voters: Vec<usize> = (0..level.len()).filter(|i| level.codes()[*i].is_some() && of_reference(*i) == labels).collect();
-        let cells: Vec<usize> = (0..n_query).filter(|i| of_query(*i) == labels).collect();
+    let (paths, of_reference) = (paths(called), paths(known));
+    let mut distinct: Vec<&Vec<Option<&str>>> = paths.iter().filter(|path| path.iter().all(Option::is_some)).collect();
+    distinct.sort_unstable();
+    distinct.dedup();
+    for path in distinct {
+        let voters: Vec<usize> = (0..level.len()).filter(|i| level.codes()[*i].is_some() && of_reference[*i] == *path).collect();
+        let cells: Vec<usize> = (0..n_query).filter(|i| paths[*i] == *path).collect();
         if let [only] = voters[..] {
             cells.iter().for_each(|i| (codes[*i], confidence[*i]) = (level.codes()[only], 1.0));
         }
@@ -91,9 +115,14 @@ fn refine(
             (codes[i], confidence[i], novelty[i]) = (found.label.codes()[k], found.confidence[k], found.novelty[k]);
         }
     }
-    let coarser = above.last().map_or(&[][..], |l| &l.path_confidence);
-    let path_confidence = confidence.iter().zip(coarser).map(|(c, above)| c * above).collect();
-    Ok(LevelTransfer { label: Categorical::new(codes, level.levels().to_vec())?, confidence, path_confidence, novelty })
+    let label = Categorical::new(codes, level.levels().to_vec())?;
+    Ok(LevelTransfer { label, path_confidence: confidence.clone(), confidence, novelty })
+}
+
+/// Labels of each cell, one per level.
+fn paths<'a>(levels: &[&'a Categorical]) -> Vec<Vec<Option<&'a str>>> {
+    let n_cells = levels.first().map_or(0, |level| level.len());
+    (0..n_cells).map(|i| levels.iter().map(|level| level.value(i)).collect()).collect()
 }
 
 #[cfg(test)]
@@ -150,6 +179,13 @@ mod tests {
         let nothing = Categorical::from_values([Some("a1"), Some("a1"), None, None, None]);
         let found = transfer_hierarchy(x.view(), &[coarse, nothing], query.view(), &config).unwrap();
         assert_eq!((found[1].label.value(0), found[1].label.value(1), found[1].confidence[1]), (Some("a1"), None, 0.0));
+        let (known, called) =
+            (Categorical::from_values(["T", "B", "B"].map(Some)), Categorical::from_values(["B", "X"].map(Some)));
+        let finer = Categorical::from_values([Some("T1"), Some("B1"), Some("B1")]);
+        let of_three = x.slice(ndarray::s![..3, ..]);
+        let found = transfer_within(of_three, &known, &finer, query.view(), &called, &config).unwrap();
+        assert_eq!((found.label.value(0), found.label.value(1), found.confidence[0]), (Some("B1"), None, 1.0));
+        assert!(transfer_within(x.view(), &known, &finer, query.view(), &called, &config).is_err());
         assert!(transfer_hierarchy(x.view(), &[], query.view(), &config).unwrap_err().to_string().contains("no level"));
     }
 }

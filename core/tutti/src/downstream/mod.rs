@@ -34,7 +34,7 @@ pub use integrated_gradients::{
     Attribution, Baseline, GradientConfig, LineageGenes, LineageGenesConfig, Target, centroid, integrated_gradients,
     lineage_genes,
 };
-pub use label_hierarchy::{LevelTransfer, transfer_hierarchy};
+pub use label_hierarchy::{LevelTransfer, transfer_hierarchy, transfer_within};
 pub use label_transfer::{
     ClassFound, LabelTransfer, NeighborWeights, Rejection, TransferConfig, novelty, transfer_labels, transfer_values,
 };

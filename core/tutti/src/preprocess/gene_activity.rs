@@ -1,6 +1,6 @@
 //! Activity of genes from open chromatin: counts of the peaks that lie over a gene or shortly before it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -258,37 +258,39 @@ fn plain(chromosome: &str) -> &str {
 }
 
 /// Peaks by chromosome, to be asked which lie over a stretch.
-struct Places {
-    /// (start, end, peak), ascending, and the longest of them, for each chromosome.
-    by_chromosome: BTreeMap<String, (Vec<(u64, u64, u32)>, u64)>,
-    /// As the peaks name them.
-    names: BTreeMap<String, String>,
+struct Places(BTreeMap<String, Chromosome>);
+
+/// Peaks of one chromosome.
+struct Chromosome {
+    /// As the peaks name it.
+    name: String,
+    /// Start, end and number of each peak, ascending.
+    peaks: Vec<(u64, u64, u32)>,
+    /// Bases of the longest.
+    longest: u64,
 }
 
 impl Places {
     fn new(peak_names: &[String]) -> Result<Self> {
-        let (mut by_chromosome, mut names) = (BTreeMap::<String, (Vec<(u64, u64, u32)>, u64)>::new(), BTreeMap::new());
+        let mut places: BTreeMap<String, Chromosome> = BTreeMap::new();
         for (peak, name) in peak_names.iter().enumerate() {
-            let Some(place) = Interval::parse(name) else {
+            let Some(Interval { chromosome: name, start, end }) = Interval::parse(name) else {
                 let fix = "name peaks as chr1-100-200, chr1:100-200 or chr1_100_200";
                 return Err(Error::data(format!("peak number {} is called `{name}`, which is no place", peak + 1), fix));
             };
-            let key = plain(&place.chromosome).to_owned();
-            names.entry(key.clone()).or_insert(place.chromosome);
-            let (peaks, longest) = by_chromosome.entry(key).or_default();
-            peaks.push((place.start, place.end, peak as u32));
-            *longest = (*longest).max(place.end - place.start);
+            let new = || Chromosome { name: name.clone(), peaks: Vec::new(), longest: 0 };
+            let chromosome = places.entry(plain(&name).to_owned()).or_insert_with(new);
+            chromosome.peaks.push((start, end, peak as u32));
+            chromosome.longest = chromosome.longest.max(end - start);
         }
-        by_chromosome.values_mut().for_each(|(peaks, _)| peaks.sort_unstable());
-        Ok(Self { by_chromosome, names })
+        places.values_mut().for_each(|chromosome| chromosome.peaks.sort_unstable());
+        Ok(Self(places))
     }
 
     /// Peaks that share a base with a stretch.
     fn over(&self, stretch: &Interval) -> impl Iterator<Item = u32> + '_ {
-        let (peaks, longest) = match self.by_chromosome.get(plain(&stretch.chromosome)) {
-            Some((peaks, longest)) => (&peaks[..], *longest),
-            None => (&[][..], 0),
-        };
+        let chromosome = self.0.get(plain(&stretch.chromosome));
+        let (peaks, longest) = chromosome.map_or((&[][..], 0), |c| (&c.peaks[..], c.longest));
         // No peak that begins earlier is long enough.
         let first = peaks.partition_point(|(start, _, _)| start.saturating_add(longest) <= stretch.start);
         let (from, to) = (stretch.start, stretch.end);
@@ -296,8 +298,8 @@ impl Places {
     }
 
     fn without(&self, annotation: &[Gene]) -> Vec<String> {
-        let known: std::collections::HashSet<&str> = annotation.iter().map(|gene| plain(&gene.body.chromosome)).collect();
-        self.names.iter().filter(|(key, _)| !known.contains(key.as_str())).map(|(_, name)| name.clone()).collect()
+        let known: HashSet<&str> = annotation.iter().map(|gene| plain(&gene.body.chromosome)).collect();
+        self.0.iter().filter(|(key, _)| !known.contains(key.as_str())).map(|(_, chromosome)| chromosome.name.clone()).collect()
     }
 }
 
