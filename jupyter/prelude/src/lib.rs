@@ -40,6 +40,7 @@
 //! What is wrapped is at hand by `inner()` and `array()`, and the crates are re-exported: [`tutti`], [`tutti_io`], [`tutti_figures`], [`ndarray`],
 //! [`polars`] and [`candle_core`].
 
+mod annotate;
 mod attribution;
 mod cells;
 mod clusters;
@@ -69,6 +70,7 @@ mod table;
 mod topology;
 mod transfer;
 
+pub use annotate::{Annotate, AnnotatedCells, annotate};
 pub use attribution::Attribution;
 pub use cells::Cells;
 pub use clusters::{Leiden, k_means, leiden, leiden_with};
