@@ -71,7 +71,8 @@ fn child_ends_in_values() {
     // As evcxr writes the end of a cell: first with the method, then by `{:?}` in the kernel's form.
     (1 + 1).evcxr_display();
     println!();
-    (&batch).evcxr_display();
+    let reference = &&batch;
+    reference.evcxr_display();
     Box::new(batch.clone()).evcxr_display();
     println!("by the kernel: {:\u{1}<?}.", &batch);
     println!("by the user: {:.7?}.", &batch);

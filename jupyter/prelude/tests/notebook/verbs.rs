@@ -126,7 +126,7 @@ fn labels_go_from_a_reference_to_a_query() {
     // A type that the reference lacks: the others keep their places, and so their colours.
     let fewer = reference.without("cell_type", &[&truth_levels[1]]).unwrap();
     assert_eq!(fewer.obs("cell_type").unwrap().n_levels(), truth_levels.len() - 1);
-    let by_fewer = transfer(&model.embed(&fewer).unwrap(), "cell_type", &of_query).unwrap().labels();
+    let by_fewer = transfer(model.embed(&fewer).unwrap(), "cell_type", &of_query).unwrap().labels();
     assert!(!by_fewer.levels().contains(&truth_levels[1]) && by_fewer.counts().iter().all(|n| *n > 0));
     assert_eq!(by_fewer.categorical().unwrap().levels(), truth_levels);
     river(&[&truth, &found.labels()]).unwrap();
