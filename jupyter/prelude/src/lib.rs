@@ -42,6 +42,7 @@
 
 mod annotate;
 mod attribution;
+mod builder;
 mod cells;
 mod clusters;
 mod column;
@@ -64,6 +65,7 @@ mod progress;
 mod pseudotime;
 mod read;
 mod score;
+mod shown;
 mod simulate;
 mod summary;
 mod table;
@@ -92,8 +94,10 @@ pub use plot_3d::Plot3d;
 pub use pseudotime::{Pseudotime, pseudotime};
 pub use read::{Reading, read, read_with};
 pub use score::{Scores, Scoring, score};
+#[doc(hidden)]
+pub use shown::Shown;
 pub use simulate::{SimulateRun, presets, simulate, simulate_with};
-pub use table::Table;
+pub use table::{Columns, Table};
 pub use topology::{Topology, TopologyRun, plot_betti, topology, topology_with};
 pub use transfer::{Transfer, Transferred, project, transfer, transfer_with};
 
