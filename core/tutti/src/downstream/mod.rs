@@ -4,6 +4,7 @@ mod cluster;
 mod communities;
 mod differential;
 mod fate;
+mod fate_prediction;
 mod hierarchy;
 mod integrated_gradients;
 mod label_transfer;
@@ -15,6 +16,7 @@ pub use cluster::{KMeans, KMeansConfig, k_means};
 pub use communities::{Communities, CommunityConfig, leiden, leiden_at, louvain, modularity};
 pub use differential::{GeneTest, markers, wilcoxon};
 pub use fate::{FateConfig, FateDecoder, FateTargets, FateTimes};
+pub use fate_prediction::{FatePrediction, HeldOutFates, predict_fates};
 pub use hierarchy::{Hierarchy, Linkage, Merge, RowDistance, hierarchical};
 pub use integrated_gradients::{
     Attribution, Baseline, GradientConfig, LineageGenes, LineageGenesConfig, Target, centroid, integrated_gradients,
