@@ -278,7 +278,7 @@ fn preprocessing(run: &Run) -> tutti::preprocess::Preprocessing {
 }
 
 /// What ended a training before its time.
-fn tell(outcome: &tutti::Result<State>, n_epochs: usize) {
+pub(crate) fn tell(outcome: &tutti::Result<State>, n_epochs: usize) {
     match outcome {
         Ok(State::Cancelled) => {
             interrupted(&format!("stopped by the user after {n_epochs} whole epochs; the model is as it was trained so far"));

@@ -50,7 +50,11 @@ impl Embedding {
 
     /// Embeddings of contrastive systems are compared by their cosine.
     pub(crate) fn metric_of_name(name: &str) -> Metric {
-        if name.to_lowercase().contains("concord") { Metric::Cosine } else { Metric::Euclidean }
+        if ["concord", "lcl"].iter().any(|system| name.to_lowercase().contains(system)) {
+            Metric::Cosine
+        } else {
+            Metric::Euclidean
+        }
     }
 
     /// Its name in obsm, such as `X_concord`.

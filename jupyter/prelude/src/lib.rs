@@ -28,7 +28,7 @@
 //! `let cells = cells.with_obs("leiden", &clusters)?;`.
 //!
 //! **A function with options has a twin**: [`umap()`] takes what there must be, [`umap_with()`] takes options and ends in `.run()?`. [`concord()`],
-//! [`score()`] and [`pseudotime()`] have options only.
+//! [`lcl()`], [`predict_fate()`], [`score()`] and [`pseudotime()`] have options only.
 //!
 //! **The last expression of a cell is shown**, by the method `evcxr_display`; [`show`] shows a value earlier. Names and texts are always taken as text.
 //!
@@ -51,12 +51,15 @@ mod confusion;
 mod display;
 mod embedding;
 mod error;
+mod fate;
 mod figure;
 mod groups;
 mod history;
 mod html;
 mod kernel;
 mod layout;
+mod lcl;
+mod lineage;
 mod model;
 mod pca;
 mod plot;
@@ -82,11 +85,14 @@ pub use confusion::{Confusion, confusion};
 pub use display::{Content, Rich, show, warn};
 pub use embedding::Embedding;
 pub use error::{Error, Result};
+pub use fate::{FateRun, Fates, predict_fate};
 pub use figure::Figure;
 pub use groups::{composition, dot_plot, heatmap, river};
 pub use history::History;
 pub use kernel::{interrupted, tutti_notebook_init};
 pub use layout::{Layout, Umap, umap, umap_with};
+pub use lcl::{LclModel, LclRun, lcl, load_lcl};
+pub use lineage::{LineageGenes, lineage_error};
 pub use model::{Model, load_model};
 pub use pca::{PcaRun, pca, pca_with};
 pub use plot::Plot;

@@ -8,6 +8,7 @@ mod communities;
 mod determinants;
 mod differential;
 mod fate;
+mod fate_prediction;
 mod hierarchy;
 mod hold_out;
 mod integrated_gradients;
@@ -28,6 +29,7 @@ pub use determinants::{
 };
 pub use differential::{GeneTest, markers, wilcoxon};
 pub use fate::{FateConfig, FateDecoder, FateTargets, FateTimes};
+pub use fate_prediction::{FatePrediction, HeldOutFates, predict_fates};
 pub use hierarchy::{Hierarchy, Linkage, Merge, RowDistance, hierarchical};
 pub use hold_out::{HoldOut, hold_out};
 pub use integrated_gradients::{
