@@ -7,8 +7,8 @@ use ndarray::{Array2, s};
 use serde_json::{Map, Value};
 use tutti::data::Categorical;
 use tutti::downstream::{
-    AnnotateConfig, Annotated, ClassEvidence, ClassDeterminants, DeterminantConfig, HoldOut, Limit, TransferConfig, UnknownReason,
-    determinant_genes, hold_out,
+    AnnotateConfig, Annotated, ClassDeterminants, ClassEvidence, DeterminantConfig, HoldOut, Limit, TransferConfig,
+    UnknownReason, determinant_genes, hold_out,
 };
 use tutti::model::with_settings;
 use tutti::neighbors::Metric;
@@ -162,7 +162,7 @@ impl Annotate {
     pub fn run(&self) -> Result<AnnotatedCells> {
         let running = Stoppable::begin();
         let threads = Threads::new(self.threads)?;
-        let labels = self.reference.column(&self.label)?.categorical()?.drop_unused();
+        let labels = self.reference.obs(&self.label)?.categorical()?.drop_unused();
         let pair = threads.run(|| self.pair())?;
         let (scenario, reason) = self.seen(&threads, &pair)?;
         let config = self.resolved(scenario)?;
@@ -336,12 +336,12 @@ impl AnnotatedCells {
         let classes = self.inner.found.query.by_class();
         let of = |f: &dyn Fn(&tutti::downstream::ClassFound) -> f64| classes.iter().map(|(c, _)| f(c)).collect::<Vec<f64>>();
         Table::build()
-            .text(&self.name(""), classes.iter().map(|(c, _)| c.class.clone()).collect())
-            .integers("cells", classes.iter().map(|(c, _)| c.n_cells as i64).collect())
-            .integers("kept", classes.iter().map(|(_, kept)| *kept as i64).collect())
+            .text(&self.name(""), classes.iter().map(|(c, _)| c.class.clone()).collect::<Vec<_>>())
+            .integers("cells", classes.iter().map(|(c, _)| c.n_cells as i64).collect::<Vec<_>>())
+            .integers("kept", classes.iter().map(|(_, kept)| *kept as i64).collect::<Vec<_>>())
             .numbers("median probability", of(&|c| f64::from(c.median_confidence)))
             .numbers("median novelty", of(&|c| f64::from(c.median_novelty)))
-            .done()
+            .run()
     }
 
     /// Genes on which the labels rest, by class: those that are most often among the 100 of the largest attribution to the probability of the class.
@@ -359,11 +359,11 @@ impl AnnotatedCells {
         })?;
         let rows = || found.iter().flat_map(|c| c.genes.iter().map(move |g| (c, g)));
         Table::build()
-            .text(&inner.run.label, rows().map(|(c, _)| c.class.clone()).collect())
-            .text("gene", rows().map(|(_, g)| inner.model.genes()[g.gene].clone()).collect())
-            .numbers("frequency", rows().map(|(_, g)| f64::from(g.frequency)).collect())
-            .numbers("attribution", rows().map(|(_, g)| f64::from(g.attribution)).collect())
-            .done()
+            .text(&inner.run.label, rows().map(|(c, _)| c.class.clone()).collect::<Vec<_>>())
+            .text("gene", rows().map(|(_, g)| inner.model.genes()[g.gene].clone()).collect::<Vec<_>>())
+            .numbers("frequency", rows().map(|(_, g)| f64::from(g.frequency)).collect::<Vec<_>>())
+            .numbers("attribution", rows().map(|(_, g)| f64::from(g.attribution)).collect::<Vec<_>>())
+            .run()
     }
 
     /// What the core found, with the temperature and the limits.

@@ -51,57 +51,66 @@ pub struct FateRun {
 
 impl FateRun {
     /// Barcode of each cell: a column, the name of one, or of a matrix of cells x clones in obsm.
-    pub fn lineage(mut self, column: impl Into<ColumnRef>) -> FateRun {
-        self.lineage = Some(column.into());
-        self
+    pub fn lineage(&self, column: impl Into<ColumnRef>) -> FateRun {
+        let mut run = self.clone();
+        run.lineage = Some(column.into());
+        run
     }
 
     /// Time of each cell, numbers or categories.
-    pub fn time(mut self, column: impl Into<ColumnRef>) -> FateRun {
-        self.time = Some(column.into());
-        self
+    pub fn time(&self, column: impl Into<ColumnRef>) -> FateRun {
+        let mut run = self.clone();
+        run.time = Some(column.into());
+        run
     }
 
     /// Type of each cell: those of final cells are the fates.
-    pub fn fate(mut self, column: impl Into<ColumnRef>) -> FateRun {
-        self.fate = Some(column.into());
-        self
+    pub fn fate(&self, column: impl Into<ColumnRef>) -> FateRun {
+        let mut run = self.clone();
+        run.fate = Some(column.into());
+        run
     }
 
     /// Times of early cells. Default: the first.
-    pub fn early(mut self, times: &[&str]) -> FateRun {
-        self.early = times.iter().map(|t| (*t).to_owned()).collect();
-        self
+    pub fn early(&self, times: &[&str]) -> FateRun {
+        let mut run = self.clone();
+        run.early = times.iter().map(|t| (*t).to_owned()).collect();
+        run
     }
 
     /// Time of final cells. Default: the last.
-    pub fn last(mut self, time: &str) -> FateRun {
-        self.last = Some(time.to_owned());
-        self
+    pub fn last(&self, time: &str) -> FateRun {
+        let mut run = self.clone();
+        run.last = Some(time.to_owned());
+        run
     }
 
     /// Final cells that a lineage must have. Default 5.
-    pub fn min_final(mut self, n: usize) -> FateRun {
-        self.min_final = n;
-        self
+    pub fn min_final(&self, n: usize) -> FateRun {
+        let mut run = self.clone();
+        run.min_final = n;
+        run
     }
 
     /// Share of the lineages that the decoder is tested on. Default 0.2.
-    pub fn test_share(mut self, share: f64) -> FateRun {
-        self.test_share = share;
-        self
+    pub fn test_share(&self, share: f64) -> FateRun {
+        let mut run = self.clone();
+        run.test_share = share;
+        run
     }
 
     /// Names all random draws. Default 42.
-    pub fn seed(mut self, seed: u64) -> FateRun {
-        self.seed = seed;
-        self
+    pub fn seed(&self, seed: u64) -> FateRun {
+        let mut run = self.clone();
+        run.seed = seed;
+        run
     }
 
     /// Threads; the result does not depend on them. Default: all processors.
-    pub fn threads(mut self, n: usize) -> FateRun {
-        self.threads = n;
-        self
+    pub fn threads(&self, n: usize) -> FateRun {
+        let mut run = self.clone();
+        run.threads = n;
+        run
     }
 
     /// Fits the decoder.
@@ -174,7 +183,7 @@ impl Fates {
             .numbers("divergence of the mean", vec![held_out.kl_of_mean])
             .numbers("right", vec![held_out.right])
             .numbers("right by the mean", vec![held_out.right_of_mean])
-            .done()
+            .run()
     }
 
     /// What the core found.

@@ -66,83 +66,92 @@ pub struct LclRun {
 
 impl LclRun {
     /// Barcode of each cell, missing or empty where none was read: a column, the name of one, or of a matrix of cells x clones in obsm.
-    pub fn lineage(mut self, column: impl Into<ColumnRef>) -> LclRun {
-        self.lineage = Some(column.into());
-        self
+    pub fn lineage(&self, column: impl Into<ColumnRef>) -> LclRun {
+        let mut run = self.clone();
+        run.lineage = Some(column.into());
+        run
     }
 
     /// More cells without a barcode, for the entropy penalty; they are not embedded.
-    pub fn unlabelled(mut self, cells: &Cells) -> LclRun {
-        self.unlabelled = Some(cells.clone());
-        self
+    pub fn unlabelled(&self, cells: &Cells) -> LclRun {
+        let mut run = self.clone();
+        run.unlabelled = Some(cells.clone());
+        run
     }
 
     /// Holds out test cells, whose barcodes are not used: `"within"`, the share of each lineage of 10 cells or more, or `"whole"`, the share of the
     /// lineages. [`LclModel::split`] says which; [`crate::lineage_error`] asks for their lineages.
-    pub fn hold_out(mut self, how: &str, share: f64) -> LclRun {
-        self.hold_out = Some((how.to_owned(), share));
-        self
+    pub fn hold_out(&self, how: &str, share: f64) -> LclRun {
+        let mut run = self.clone();
+        run.hold_out = Some((how.to_owned(), share));
+        run
     }
 
     /// Named settings to start from: `"default"`, `"paper"`, `"reference-code"`, or a published run such as `"larry"`.
-    pub fn preset(mut self, name: &str) -> LclRun {
-        self.preset = Some(name.to_owned());
-        self
+    pub fn preset(&self, name: &str) -> LclRun {
+        let mut run = self.clone();
+        run.preset = Some(name.to_owned());
+        run
     }
 
     /// One setting by its name: `.set("latent_dim", 16)`, `.set("encoder_dims", vec![64, 32])`. A wrong name lists all.
-    pub fn set(mut self, name: &str, value: impl Into<serde_json::Value>) -> LclRun {
-        self.settings.push((name.to_owned(), value.into()));
-        self
+    pub fn set(&self, name: &str, value: impl Into<serde_json::Value>) -> LclRun {
+        let mut run = self.clone();
+        run.settings.push((name.to_owned(), value.into()));
+        run
     }
 
     /// Passes over the pairs at most. Default 220.
-    pub fn n_epochs(self, n: usize) -> LclRun {
+    pub fn n_epochs(&self, n: usize) -> LclRun {
         self.set("n_epochs", n)
     }
 
     /// Width of the embedding. Default 32.
-    pub fn latent_dim(self, n: usize) -> LclRun {
+    pub fn latent_dim(&self, n: usize) -> LclRun {
         self.set("latent_dim", n)
     }
 
     /// Share of a lineage's pairs in an epoch; smaller for large lineages. Default 0.3.
-    pub fn size_factor(self, share: f64) -> LclRun {
+    pub fn size_factor(&self, share: f64) -> LclRun {
         self.set("size_factor", share)
     }
 
     /// Highest learning rate. Default 3e-4.
-    pub fn lr(self, lr: f64) -> LclRun {
+    pub fn lr(&self, lr: f64) -> LclRun {
         self.set("lr", lr)
     }
 
     /// Names all random draws. Default 0.
-    pub fn seed(self, seed: u64) -> LclRun {
+    pub fn seed(&self, seed: u64) -> LclRun {
         self.set("seed", seed)
     }
 
     /// Highly variable genes to train on; 0 takes all. Default 2000 where there are more.
-    pub fn hvg(mut self, n: usize) -> LclRun {
-        self.hvg = Some(n);
-        self
+    pub fn hvg(&self, n: usize) -> LclRun {
+        let mut run = self.clone();
+        run.hvg = Some(n);
+        run
     }
 
     /// Threads; the result does not depend on them. Default: all processors.
-    pub fn threads(mut self, n: usize) -> LclRun {
-        self.threads = n;
-        self
+    pub fn threads(&self, n: usize) -> LclRun {
+        let mut run = self.clone();
+        run.threads = n;
+        run
     }
 
     /// Shows neither progress nor warnings.
-    pub fn quiet(mut self) -> LclRun {
-        self.quiet = true;
-        self
+    pub fn quiet(&self) -> LclRun {
+        let mut run = self.clone();
+        run.quiet = true;
+        run
     }
 
     /// `"cpu"` (default), or `"cuda"` where this library was built with it.
-    pub fn device(mut self, name: &str) -> LclRun {
-        self.device = name.to_owned();
-        self
+    pub fn device(&self, name: &str) -> LclRun {
+        let mut run = self.clone();
+        run.device = name.to_owned();
+        run
     }
 
     /// Trains. Stopped by the user, it returns the model trained so far.

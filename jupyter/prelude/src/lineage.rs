@@ -60,7 +60,7 @@ pub fn lineage_error(
         .numbers("standard error", vec![found.standard_error])
         .integers("test cells", vec![found.n_test as i64])
         .numbers("largest lineage", vec![found.error_of_largest])
-        .done()
+        .run()
 }
 
 /// How much the place of each lineage rests on each gene. Cheap to clone.
@@ -128,9 +128,9 @@ impl LineageGenes {
 
     fn ranked(&self, top: Vec<(usize, f32)>) -> Result<Table> {
         Table::build()
-            .text("gene", top.iter().map(|(gene, _)| self.inner.genes[*gene].clone()).collect())
-            .numbers("importance", top.iter().map(|(_, v)| f64::from(*v)).collect())
-            .done()
+            .text("gene", top.iter().map(|(gene, _)| self.inner.genes[*gene].clone()).collect::<Vec<_>>())
+            .numbers("importance", top.iter().map(|(_, v)| f64::from(*v)).collect::<Vec<_>>())
+            .run()
     }
 
     /// The first genes of the largest lineages as a heatmap: `n_genes` of each of `n_lineages`.
@@ -177,8 +177,8 @@ impl LineageGenes {
         let first = (0..found.lineages.len()).map(|i| names(found.top_of(i, 6)));
         Table::build()
             .text("lineage", lineages)
-            .text("rests on", std::iter::once(names(found.top(6))).chain(first).collect())
-            .done()
+            .text("rests on", std::iter::once(names(found.top(6))).chain(first).collect::<Vec<_>>())
+            .run()
     }
 }
 
