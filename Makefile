@@ -61,7 +61,7 @@ test-notebooks: setup-notebook
 
 docs: setup-r setup-notebook
 	./.ci/check-notebooks docs
-	TUTTI_CARGO_PROFILE=dev R CMD INSTALL --no-docs --library=$$(mkdir -p target/docs/.library && echo target/docs/.library) r-package
+	TUTTI_CARGO_PROFILE=dev R CMD INSTALL --no-docs --no-lock --library=$$(mkdir -p target/docs/.library && echo target/docs/.library) r-package
 	for page in r-package/vignettes/*.Rmd; do \
 		R_LIBS=target/docs/.library Rscript -e 'rmarkdown::render("'$$page'", output_dir = "target/docs/r", quiet = TRUE)' || exit 1; \
 	done
