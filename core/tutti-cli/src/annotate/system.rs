@@ -1,9 +1,10 @@
-//! Systems that `tutti annotate` can ask. A new one needs a name and a function from [`Task`] to [`Outcome`].
+//! Systems that `tutti annotate` can ask. A new one needs a name, its settings in [`Plan`] and a function from [`Task`] to [`Outcome`]: one that trains
+//! on labels takes [`Task::known_labels`] and gives its logits to [`Task::of_network`]; one without labels gives its embedding to [`Task::votes`].
 
 use std::time::Instant;
 
 use clap::ValueEnum;
-use ndarray::{Array2, ArrayView2, Axis, s};
+use ndarray::{Array2, ArrayView2, Axis, concatenate, s};
 use serde_json::{Map, Value, json};
 use tutti::data::Categorical;
 use tutti::downstream::{
@@ -149,18 +150,13 @@ impl Task<'_> {
     fn of_network(&self, logits: &Array2<f32>, classes: &[String], embedding: &Array2<f32>) -> Result<ClassEvidence> {
         let (reference, query) = self.parts(embedding);
         let (voters, held_out) = (reference.select(Axis(0), &self.split.train), reference.select(Axis(0), &self.split.held_out));
-        let strange = |x: ArrayView2<'_, f32>| match x.nrows() {
-            0 => Ok(Vec::new()),
-            _ => novelty(voters.view(), x, &self.transfer()),
-        };
-        let novelty = self.threads()?.run(|| [strange(held_out.view()), strange(query)]);
-        let [of_held_out, of_query] = novelty;
-        Ok(ClassEvidence {
-            classes: classes.to_vec(),
-            held_out: CellEvidence { logits: logits.select(Axis(0), &self.split.held_out), novelty: Some(of_held_out?) },
-            truth: ClassEvidence::truth_of(self.labels, &self.split.held_out, classes),
-            query: CellEvidence { logits: logits.slice(s![self.pair.n_reference.., ..]).to_owned(), novelty: Some(of_query?) },
-        })
+        let cells = concatenate![Axis(0), held_out, query];
+        let novelty = self.threads()?.run(|| novelty(voters.view(), cells.view(), &self.transfer()))?;
+        let of_query = logits.slice(s![self.pair.n_reference.., ..]);
+        let logits = concatenate![Axis(0), logits.select(Axis(0), &self.split.held_out), of_query];
+        let (held_out, query) = CellEvidence { logits, novelty: Some(novelty) }.split(held_out.nrows());
+        let truth = ClassEvidence::truth_of(self.labels, &self.split.held_out, classes);
+        Ok(ClassEvidence { classes: classes.to_vec(), held_out, truth, query })
     }
 
     /// Finer labels of the query, inside of those that it is called by.
