@@ -6,6 +6,9 @@ use crate::error::{Error, Result};
 use crate::install::{kernel_folder, library_folder};
 use crate::library::Library;
 
+/// How one gets the source of the standard library.
+const SOURCE: &str = "`rustup component add rust-src`";
+
 /// Runs `tutti-jupyter doctor`; fails where a notebook would not work.
 pub fn run() -> Result<()> {
     let mut missing = 0;
@@ -21,6 +24,9 @@ pub fn run() -> Result<()> {
     let library = Library::load(&library_folder()?);
     need("prelude", library.as_ref().map(|l| format!("version {}, {}", l.version, l.rustc)).map_err(ToString::to_string));
     if let Ok(library) = &library {
+        let source = library.standard_source();
+        let found = source.is_dir().then(|| source.display().to_string());
+        need("source of the standard library", found.ok_or_else(|| format!("{SOURCE}, then `tutti-jupyter install`")));
         need("compiler", library.check().map(|()| "the one that built the prelude".to_owned()).map_err(|e| e.to_string()));
     }
     let kernel = kernel_folder(None)?.join("kernel.json");
@@ -57,6 +63,6 @@ pub fn standard_source() -> std::result::Result<String, String> {
     let folder = std::path::Path::new(&sysroot).join("lib/rustlib/src/rust/library");
     match folder.is_dir() {
         true => Ok(folder.display().to_string()),
-        false => Err("`rustup component add rust-src`".to_owned()),
+        false => Err(SOURCE.to_owned()),
     }
 }

@@ -8,6 +8,7 @@ use jupyter_protocol::JupyterKernelspec;
 
 use crate::error::{Error, Result};
 use crate::library::{LIBRARY, Library, remove};
+use crate::standard;
 
 /// Name of the kernel in `jupyter kernelspec list`, and of the folder of the prelude.
 pub const NAME: &str = "tutti";
@@ -44,7 +45,7 @@ impl Install {
         let library = Library::build(&workspace, &self.profile, &folder)?;
         let program = std::env::current_exe().map_err(|source| Error::File { path: "tutti-jupyter".into(), source })?;
         let spec = kernel_folder(self.prefix.as_deref())?;
-        write_kernel(&spec, &program, &folder)?;
+        write_kernel(&spec, &program, &library)?;
         println!("prelude: {} ({})", folder.display(), library.rustc);
         println!("kernel:  {}", spec.display());
         println!("Open a notebook with `jupyter lab` and choose the kernel «Rust (Tutti)».");
@@ -91,10 +92,14 @@ pub fn kernel_folder(prefix: Option<&Path>) -> Result<PathBuf> {
     Ok(data.join("kernels").join(NAME))
 }
 
-fn write_kernel(folder: &Path, program: &Path, library: &Path) -> Result<()> {
+fn write_kernel(folder: &Path, program: &Path, library: &Library) -> Result<()> {
     let text = |path: &Path| path.display().to_string();
     // Cargo, which evcxr calls, takes its compiler from the environment.
-    let env = HashMap::from([("RUSTC_WRAPPER".to_owned(), text(program)), (LIBRARY.to_owned(), text(library))]);
+    let env = HashMap::from([
+        ("RUSTC_WRAPPER".to_owned(), text(program)),
+        (LIBRARY.to_owned(), text(library.folder())),
+        (standard::VARIABLE.to_owned(), text(&library.standard_source())),
+    ]);
     let spec = JupyterKernelspec {
         argv: vec![text(program), "run".to_owned(), "{connection_file}".to_owned()],
         display_name: "Rust (Tutti)".to_owned(),

@@ -11,6 +11,7 @@ use std::process::{Command, Stdio};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::standard;
 
 /// Names the folder of the library in the environment of the kernel.
 pub const LIBRARY: &str = "TUTTI_JUPYTER_LIBRARY";
@@ -48,6 +49,11 @@ impl Library {
         Ok(Self { folder: folder.to_owned(), ..library })
     }
 
+    /// Where all of it lies.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// The shared library.
     pub fn path(&self) -> PathBuf {
         self.folder.join(&self.file)
@@ -69,6 +75,11 @@ impl Library {
     /// The prelude's source without its dependencies: what evcxr's rust-analyzer reads to know the types of variables.
     pub fn source(&self) -> PathBuf {
         self.folder.join("source")
+    }
+
+    /// The standard library's source in short, where there is any.
+    pub fn standard_source(&self) -> PathBuf {
+        self.folder.join("std")
     }
 
     /// Where the system looks for this library and the standard one.
@@ -112,6 +123,8 @@ impl Library {
         }
         link(&artifacts, &library)?;
         write_source(&workspace.join("jupyter/prelude/src"), &library.source())?;
+        let sysroot = PathBuf::from(said_by_rustc(&["--print", "sysroot"])?);
+        standard::copy(&sysroot.join("lib/rustlib/src/rust/library"), &library.standard_source())?;
         let text = serde_json::to_string_pretty(&library).map_err(|e| Error::Build(e.to_string()))?;
         write(&fresh.join(ABOUT), text.as_bytes())?;
         remove(folder)?;

@@ -18,6 +18,7 @@ mod place;
 mod relay;
 mod server;
 mod session;
+mod standard;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -72,6 +72,7 @@ pub async fn serve(connection: &ConnectionInfo, library: Library) -> Result<()> 
         cell: None,
         asking: None,
         count: 0,
+        is_warm: false,
     };
     kernel.run().await
 }
@@ -140,6 +141,8 @@ struct Kernel {
     cell: Option<Cell>,
     asking: Option<oneshot::Sender<String>>,
     count: usize,
+    /// Whether rust-analyzer was, or is being, prepared.
+    is_warm: bool,
 }
 
 impl Kernel {
@@ -171,6 +174,7 @@ impl Kernel {
                         Err(e) => Start::Failed(e.to_string()),
                     };
                     self.serve_waiting().await?;
+                    self.warm_while_idle();
                 }
                 Message::Ran(outcome) => self.ran(outcome).await?,
                 Message::Ask { prompt, secret, answer } => self.ask(prompt, secret, answer).await?,
@@ -203,6 +207,17 @@ impl Kernel {
             }
         }
         Ok(())
+    }
+
+    /// Prepares rust-analyzer while the user reads or types. A cell that comes meanwhile waits for what is left of that, which it would have
+    /// to do itself.
+    fn warm_while_idle(&mut self) {
+        let Start::Ready(session) = &self.session else { return };
+        if !self.is_warm && self.cell.is_none() && self.waiting.is_empty() {
+            self.is_warm = true;
+            let session = session.clone();
+            std::thread::spawn(move || session.lock().unwrap_or_else(PoisonError::into_inner).warm());
+        }
     }
 
     async fn request(&mut self, request: JupyterMessage) -> Result<()> {
@@ -357,7 +372,9 @@ impl Kernel {
             self.shell.send(reply.as_child_of(&request)).await?;
             self.idle(&request).await?;
         }
-        Box::pin(self.serve_waiting()).await
+        Box::pin(self.serve_waiting()).await?;
+        self.warm_while_idle();
+        Ok(())
     }
 
     /// Cells that were sent before a cell failed; they are not run.

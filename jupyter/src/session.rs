@@ -55,9 +55,10 @@ impl Session {
         }
         let mut session = Self { context: CommandContext::with_eval_context(context), runner, _socket: folder };
         let source = library.source();
-        // evcxr learns here that cells end in `?`. Were it the first cell of the user's, evcxr would try that anew, and show the value as text.
+        // A value that the compiler would not show at first is shown by `{:?}`; by this mark the prelude knows that it is evcxr that asks.
+        // evcxr learns here that cells end in `?`. Were it the first cell of the user's, evcxr would try that anew.
         let prelude = format!(
-            ":dep tutti-notebook = {{ path = {:?} }}\nuse {CRATE}::*;\n{{ Ok::<(), Error>(())?; }}",
+            ":fmt {{:\\u{{1}}<?}}\n:dep tutti-notebook = {{ path = {:?} }}\nuse {CRATE}::*;\nOk::<(), Error>(())?;",
             source.display().to_string()
         );
         session.context.execute(&prelude).map_err(|e| failed(crate::message::text_of(&e)))?;
@@ -72,8 +73,10 @@ impl Session {
             Ok(outputs) => {
                 self.runner.flush();
                 let value = outputs.content_by_mime_type.into_iter();
-                // A loop or a call for its effect has no value to show.
-                Outcome::Ran(value.filter(|(mime, content)| mime != "text/plain" || content != "()").collect())
+                // A loop or a call for its effect has no value to show, and what has shown itself no text.
+                Outcome::Ran(
+                    value.filter(|(mime, content)| mime != "text/plain" || !["", "()"].contains(&content.as_str())).collect(),
+                )
             }
             Err(evcxr::Error::SubprocessTerminated(_)) => Outcome::Lost,
             Err(e) => {
@@ -92,6 +95,13 @@ impl Session {
     /// What is known of the name at a place of the code, as text and HTML.
     pub fn inspect(&mut self, code: &str, position: usize) -> Option<(String, String)> {
         self.context.hover_at(code, position).ok().filter(|(text, _)| text != "No documentation found")
+    }
+
+    /// Has rust-analyzer look at the prelude and the standard library, so that the first cell that needs their types does not wait for that.
+    pub fn warm(&mut self) {
+        const CALL: &str = "let cells = simulate(\"loop\")?; cells.";
+        // What it finds is of no interest.
+        let _ = self.context.completions(CALL, CALL.len());
     }
 
     /// A handle to stop the running cell.

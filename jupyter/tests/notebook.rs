@@ -271,6 +271,19 @@ async fn output_comes_while_the_cell_runs() {
     let kinds: Vec<&str> = ran.outputs.iter().map(JupyterMessageContent::message_type).collect();
     assert_eq!(kinds, ["display_data", "stream", "display_data"]);
 
+    // A cell may use up a variable by its last expression, and boxes and references are what they hold.
+    notebook
+        .run("let z = pca(&cells)?; let (again, map) = (z.clone(), std::collections::BTreeMap::from([(1, 'a')]));")
+        .await
+        .ok();
+    for code in
+        ["umap_with(z).n_epochs(5).run()?", "umap_with(again).n_epochs(5).run()?.plot()", "Box::new(cells.obs(\"batch\")?)"]
+    {
+        let ran = notebook.run(code).await.ok();
+        assert!(matches!(ran.outputs[..], [JupyterMessageContent::DisplayData(_)]), "{code}: {ran:?}");
+    }
+    assert_eq!(notebook.run("map").await.ok().result().as_deref(), Some("{1: 'a'}"));
+
     // A plot in a variable is not used up by drawing it.
     notebook.run("let plot = pca(&cells)?.plot();").await.ok();
     for _ in 0..2 {

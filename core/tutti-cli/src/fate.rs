@@ -2,13 +2,10 @@
 
 use std::path::PathBuf;
 
-use ndarray::{Array2, Axis};
+use ndarray::Array2;
 use serde_json::{Value, json};
 use tutti::data::Lineages;
-use tutti::downstream::{FateConfig, FateDecoder, FateTargets, FateTimes};
-use tutti::observe::{CancelToken, Silent};
-use tutti::rng::Rng;
-use tutti::threads::Threads;
+use tutti::downstream::{FateConfig, FateTargets, FateTimes, predict_fates};
 use tutti_io::{Additions, AnnData, ObsColumn, ReadOptions};
 
 use crate::Result;
@@ -51,53 +48,23 @@ impl FateArguments {
     pub fn targets(&self, data: &AnnData, lineages: &Lineages) -> Result<Option<FateTargets>> {
         let (Some(time), Some(fate)) = (&self.time, &self.fate) else { return Ok(None) };
         let (time, fate) = (data.categorical_or_number(time)?.drop_unused(), data.categorical(fate)?);
-        let [first, .., last] = time.levels() else {
-            let problem = format!("obs column `{}` has {} times", self.time.as_deref().unwrap_or_default(), time.n_levels());
-            return Err(CliError::Science(tutti::Error::data(problem, "fates need an early and a later time")));
-        };
-        let times = FateTimes {
-            early: if self.early.is_empty() { vec![first.clone()] } else { self.early.clone() },
-            last: self.last.clone().unwrap_or_else(|| last.clone()),
-            min_final: self.min_final,
-            smoothing: 1e-3,
-        };
+        let times = FateTimes::of(&time, &self.early, self.last.as_deref(), self.min_final)?;
         Ok(Some(FateTargets::new(lineages, &time, &fate, &times)?))
     }
 
     /// Tests a decoder on a fifth of the lineages, then fits one to all and tells the fates of all cells.
     pub fn fit(&self, embedding: &Array2<f32>, targets: FateTargets, n_threads: usize) -> Result<Fates> {
-        let fit = |targets: &FateTargets| -> Result<FateDecoder> {
-            let threads = Threads::new(n_threads)?;
-            let config = FateConfig::default();
-            Ok(FateDecoder::fit(embedding.view(), targets, config, threads, &mut Silent, &CancelToken::default())?.0)
-        };
-        let (test, train) = targets.split_lineages(0.2, &Rng::new(FateConfig::default().seed));
-        let mut held_out = Value::Null;
-        if !train.is_empty() {
-            let (test, train) = (targets.select(&test), targets.select(&train));
-            let predicted = fit(&train)?.predict(embedding.select(Axis(0), &test.cells).view())?;
-            let mean = train.mean();
-            let guess = Array2::from_shape_fn(test.shares.dim(), |(_, f)| mean[f]);
-            let ((kl, right), (kl_mean, right_mean)) = (test.score(predicted.view())?, test.score(guess.view())?);
-            held_out = json!({
-                "n_cells": test.cells.len(), "kl": kl, "right": right, "kl_of_mean": kl_mean, "right_of_mean": right_mean,
-            });
-        }
-        let decoder = fit(&targets)?;
+        let found = predict_fates(embedding.view(), &targets, 0.2, &FateConfig::default(), n_threads)?;
         if let Some(path) = &self.save_decoder {
-            decoder.save(path)?;
+            found.decoder.save(path)?;
         }
-        let shares = decoder.predict(embedding.view())?;
-        let columns = decoder.fates().iter().zip(shares.columns());
+        let columns = found.decoder.fates().iter().zip(found.shares.columns());
         let columns = columns.map(|(fate, share)| (format!("fate_{fate}"), ObsColumn::Float(share.to_vec()))).collect();
-        let mut lineages = targets.lineage.clone();
-        lineages.sort_unstable();
-        lineages.dedup();
         let summary = json!({
             "fates": targets.fates,
-            "n_early": targets.cells.len(),
-            "n_lineages": lineages.len(),
-            "held_out": held_out,
+            "n_early": found.n_early,
+            "n_lineages": found.n_lineages,
+            "held_out": found.held_out,
         });
         Ok(Fates { columns, summary })
     }

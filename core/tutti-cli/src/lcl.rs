@@ -1,15 +1,15 @@
 //! `tutti lcl`: train on barcoded cells and write the embedding.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::ValueEnum;
 use ndarray::Array2;
 use serde_json::{Value, json};
-use tutti::data::{Cells, LineageSummary, Lineages};
+use tutti::data::{Cells, Csr, LineageSummary, Lineages};
 use tutti::metrics::{LineageError, lineage_error};
 use tutti::observe::Observer;
-use tutti::preprocess::{PcaConfig, pca};
+use tutti::preprocess::{Prepared, prepare_query, to_memory};
 use tutti::rng::Rng;
 use tutti::systems::lcl::{Lcl, LclConfig, LclInput, Mode, Preset};
 use tutti::threads::Threads;
@@ -18,7 +18,8 @@ use tutti_io::ObsColumn;
 use crate::Result;
 use crate::error::CliError;
 use crate::fate::FateArguments;
-use crate::input::{InputArguments, prepare};
+use crate::input::{InputArguments, origin, prepare};
+use crate::lineage::{LineageTables, View, components};
 use crate::output::{check_output, write_embedding};
 use crate::progress::Reporter;
 use crate::settings::{RunArguments, SettingSources, given, object};
@@ -48,11 +49,19 @@ pub struct Arguments {
     /// second cell then names the others
     #[arg(long, value_name = "HOW", value_parser = ["within", "whole"])]
     pub split: Option<String>,
-    /// Share that is held out: of the cells of each lineage of at least 10, or of the lineages
+    /// Share that is held out: of the cells of each lineage that is large enough, or of the lineages
     #[arg(long, value_name = "X", default_value_t = 0.1, requires = "split")]
     pub test_share: f64,
+    /// Fewest cells of a lineage of which some are held out `within`
+    #[arg(long, value_name = "N", default_value_t = 10, requires = "split")]
+    pub test_min_cells: usize,
+    /// More cells without a barcode, from another file: their expression is seen by the entropy penalty, they are not embedded
+    #[arg(long, value_name = "FILE")]
+    pub unlabelled: Option<PathBuf>,
     #[command(flatten)]
     pub fate: FateArguments,
+    #[command(flatten)]
+    pub tables: LineageTables,
     #[command(flatten)]
     pub source: InputArguments,
     #[command(flatten)]
@@ -165,6 +174,11 @@ impl LclSettings {
 pub fn run(arguments: &Arguments, started: Instant) -> Result<()> {
     let config = arguments.settings.resolve()?;
     check_output(&arguments.input, &arguments.output)?;
+    arguments.tables.check()?;
+    if arguments.unlabelled.is_some() && (config.n_unlabelled == 0 || config.entropy_weight == 0.0) {
+        let problem = "--unlabelled has no effect without `n_unlabelled` and `entropy_weight`";
+        return Err(CliError::Usage(format!("{problem}; set both, or leave it out")));
+    }
     let device = arguments.run.device()?;
     let mut reporter = Reporter::new(arguments.run.quiet);
     let data = arguments.source.read(&arguments.input)?;
@@ -174,10 +188,18 @@ pub fn run(arguments: &Arguments, started: Instant) -> Result<()> {
     let n_threads = threads.n_threads();
     let (cells, prepared) = threads.run(|| prepare(&data, &[], None, arguments.training.hvg))?;
     let input = LclInput { test: test_cells(arguments, &lineages, config.seed)?, lineages };
-    let warnings = Lcl::warnings(&input, &config)?;
+    let (trained_on, seen, more_notes) = match &arguments.unlabelled {
+        Some(path) => {
+            let (query, notes) = more_cells(arguments, path, &cells, &prepared)?;
+            let (all, seen) = input.with_unlabelled(&cells, query)?;
+            (all, seen, notes)
+        }
+        None => (cells.clone(), input.clone(), Vec::new()),
+    };
+    let warnings = [Lcl::warnings(&seen, &config)?, more_notes].concat();
     warnings.iter().chain(&prepared.notes).for_each(|w| reporter.on_warning(w));
 
-    let trainer = Lcl::trainer(&cells, &input, config.clone(), &device, threads)?;
+    let trainer = Lcl::trainer(&trained_on, &seen, config.clone(), &device, threads)?;
     let trainer = arguments.training.start(trainer, &reporter)?;
     let trained = Trained::train(trainer, &mut reporter, started)?;
     let threads = Threads::new(arguments.run.threads)?;
@@ -186,8 +208,13 @@ pub fn run(arguments: &Arguments, started: Instant) -> Result<()> {
         trained.model.save(path, prepared.preprocessing, &trained.history)?;
     }
     let errors = threads.run(|| errors(arguments, &input, &cells, &embedding))?;
+    let (source, cell_names) = (cells.source(), data.cell_names());
+    let view =
+        View { model: &trained.model, source, cell_names, lineages: &input.lineages, test: &input.test, embedding: &embedding };
+    let tables = threads.run(|| arguments.tables.write(&view))?;
     let fates = targets.map(|targets| arguments.fate.fit(&embedding, targets, arguments.run.threads)).transpose()?;
     let mut obs = split_column(&input);
+    obs.extend(tables.columns);
     obs.extend(fates.iter().flat_map(|f| f.columns.clone()));
     let files = Files { input: &arguments.input, output: &arguments.output, training: &arguments.training };
     let mut summary = Summary::new(&trained, files, &arguments.run, n_threads, cells.n_cells(), prepared, &config)?;
@@ -198,15 +225,28 @@ pub fn run(arguments: &Arguments, started: Instant) -> Result<()> {
         "split": arguments.split,
         "n_test": input.test.len(),
         "lineage_error": errors.as_ref().map(|e| json!({"lcl": e[0], "pca": e[1]})),
+        "unlabelled": arguments.unlabelled,
+        "n_unlabelled_cells": seen.lineages.summary().n_without,
         "fate": fates.as_ref().map(|f| &f.summary),
     }));
+    summary.details.extend(tables.summary);
     summary.method = method(&config);
     summary.found = found(&input.lineages.summary(), config.mode, errors.as_ref());
+    summary.found.extend(tables.lines);
     summary.found.extend(fates.iter().flat_map(|f| f.lines()));
     let uns = serde_json::to_value(&summary).map_err(|e| CliError::Usage(e.to_string()))?;
     write_embedding(&data, &arguments.input, &arguments.output, &arguments.key, &embedding, obs, uns)?;
     summary.report(&arguments.run);
     trained.conclude(&summary.output)
+}
+
+/// The cells of another file, with the genes of `cells` and treated as they were, and what the user should know of them.
+fn more_cells(arguments: &Arguments, path: &Path, cells: &Cells<'_>, prepared: &Prepared) -> Result<(Csr, Vec<String>)> {
+    let data = arguments.source.read(path)?;
+    let (more, file) = (data.cells(&[])?, path.display().to_string());
+    let query = prepare_query(&more, cells.gene_names(), prepared.preprocessing, 0.5, origin(&file))?;
+    let notes = query.notes.iter().map(|note| format!("{file}: {note}")).collect();
+    Ok((to_memory(&query.source)?, notes))
 }
 
 fn test_cells(arguments: &Arguments, lineages: &Lineages, seed: u64) -> Result<Vec<usize>> {
@@ -216,7 +256,7 @@ fn test_cells(arguments: &Arguments, lineages: &Lineages, seed: u64) -> Result<V
     }
     let rng = Rng::new(seed);
     Ok(match arguments.split.as_deref() {
-        Some("within") => lineages.split_within(share, 10, &rng),
+        Some("within") => lineages.split_within(share, arguments.test_min_cells, &rng),
         Some(_) => lineages.split_whole(share, &rng),
         None => Vec::new(),
     })
@@ -240,8 +280,7 @@ fn errors(
         }
         _ => ((0..cells.n_cells()).filter(|i| input.test.binary_search(i).is_err()).collect(), input.test.clone()),
     };
-    let n_components = 50.min(cells.n_cells().min(cells.n_genes()) - 1);
-    let components = pca(cells.source(), &PcaConfig { n_components, ..Default::default() })?.scores;
+    let components = components(cells.source())?;
     let of = |x: &Array2<f32>| lineage_error(x.view(), &input.lineages, &known, &asked, NEIGHBORS, LARGE);
     Ok(Some([of(embedding)?, of(&components)?]))
 }

@@ -17,6 +17,7 @@ mod gene_activity;
 mod info;
 mod input;
 mod lcl;
+mod lineage;
 mod output;
 mod predict;
 mod progress;
@@ -52,6 +53,8 @@ enum Command {
     Lcl(Box<lcl::Arguments>),
     /// Tell from early cells what their lineages become
     Fate(Box<fate::Arguments>),
+    /// Tell by an LCL model which genes lineages and islands rest on, and which pairs of cells are of one lineage
+    Lineage(Box<lineage::Arguments>),
     /// Embed new cells with a trained model
     Predict(Box<predict::Arguments>),
     /// Name new cells after the nearest cells of a labelled reference
@@ -78,6 +81,7 @@ fn main() -> std::process::ExitCode {
         Command::Concord(arguments) => concord::run(&arguments, started),
         Command::Lcl(arguments) => lcl::run(&arguments, started),
         Command::Fate(arguments) => fate::run(&arguments),
+        Command::Lineage(arguments) => lineage::run(&arguments),
         Command::Predict(arguments) => predict::run(&arguments),
         Command::Transfer(arguments) => transfer::run(&arguments),
         Command::Annotate(arguments) => annotate::run(&arguments, started),

@@ -31,24 +31,39 @@ pub fn write_embedding(
     Ok(tutti_io::write_h5ad(output, data.cell_names(), data.gene_names(), data.obs(), data.var(), Some(&*source), &additions)?)
 }
 
+/// Refuses a table that cannot be written; `name` is the argument's.
+pub fn check_table(name: &str, path: &Path) -> Result<()> {
+    check_path(name, path, &["csv", "tsv", "parquet"])
+}
+
 /// Refuses outputs that cannot be written before any time is spent on training.
 pub fn check_output(input: &Path, output: &Path) -> Result<()> {
-    let extension = output.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default();
-    if !["h5ad", "csv", "tsv", "parquet"].contains(&extension.as_str()) {
-        return Err(CliError::Usage(format!("-o {}: unknown format; end it in .h5ad, .csv, .tsv or .parquet", output.display())));
-    }
-    let folder = match output.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    if !folder.is_dir() {
-        return Err(CliError::Usage(format!("-o {}: there is no folder {}; make it first", output.display(), folder.display())));
-    }
+    check_path("-o", output, &["h5ad", "csv", "tsv", "parquet"])?;
     let same = |a: &Path, b: &Path| matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b);
     if same(input, output) {
         return Err(CliError::Usage(format!(
             "-o {} is the input; the input is never changed, give another name",
             output.display()
+        )));
+    }
+    Ok(())
+}
+
+fn check_path(name: &str, path: &Path, endings: &[&str]) -> Result<()> {
+    let extension = path.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default();
+    if !endings.contains(&extension.as_str()) {
+        let (last, others) = (endings[endings.len() - 1], endings[..endings.len() - 1].join(", ."));
+        return Err(CliError::Usage(format!("{name} {}: unknown format; end it in .{others} or .{last}", path.display())));
+    }
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    if !folder.is_dir() {
+        return Err(CliError::Usage(format!(
+            "{name} {}: there is no folder {}; make it first",
+            path.display(),
+            folder.display()
         )));
     }
     Ok(())

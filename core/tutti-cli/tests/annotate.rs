@@ -229,3 +229,38 @@ fn peaks_become_genes_and_what_belongs_to_the_cells_stays() {
     assert!(error(&run("genes.csv", &[])).contains("end it in .h5ad"));
     assert!(error(&run("x.h5ad", &["--annotation", "none.gtf"])).contains("cannot be used multiple times"));
 }
+
+#[test]
+fn cellpredx_names_the_query_and_says_what_it_takes_the_data_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let data = cells();
+    let lacking = data.cell_type.levels()[3].clone();
+    let (reference, query): (Vec<usize>, Vec<usize>) = (0..900).partition(|i| data.batch.value(*i) == Some("batch_2"));
+    write(Path::new(&at("reference.h5ad")), &data, &reference, &data.gene_names);
+    write(Path::new(&at("query.h5ad")), &data, &query, &data.gene_names);
+    let files = [at("reference.h5ad"), at("query.h5ad")];
+    let annotate = |output: &str, more: &[&str]| {
+        let command = ["annotate", &files[0], &files[1], "--label", "cell_type", "-o", &at(output)];
+        tutti(&[&command[..], &["--system", "cellpredx", "--set", "n_steps=100", "--quiet", "--json"], more].concat())
+    };
+    // All genes are expressed alike, which real ones are not: the kind of data has to be said.
+    let known = ["--scenario", "rna-to-rna", "--truth", "cell_type"];
+    let model = at("model.safetensors");
+    let summary: Value =
+        serde_json::from_str(&ok(&annotate("out.h5ad", &[&known[..], &["--save-model", &model]].concat()))).unwrap();
+    assert_eq!((&summary["scenario"]["name"], &summary["epochs"]), (&"rna-to-rna".into(), &10.into()));
+    let truth = &summary["truth"]["coverage"];
+    assert!(truth["accuracy"].as_f64().unwrap() > 0.9, "{truth}");
+    assert_eq!(truth["unknown_types"][0][0], lacking.as_str());
+    let out = read(Path::new(&at("out.h5ad")), &ReadOptions::default()).unwrap();
+    assert_eq!(out.obsm()["X_cellpredx"].dim(), (query.len(), 64));
+    assert!(Path::new(&model).exists());
+
+    let seen: Value = serde_json::from_str(&ok(&annotate("seen.csv", &[]))).unwrap();
+    assert!(seen["scenario"]["reason"].as_str().unwrap().contains("correlates by"), "{seen}");
+    assert!(error(&annotate("x.csv", &["--preset", "knn"])).contains("--losses"));
+    assert!(error(&annotate("x.csv", &["--set", "n_stepps=3"])).contains("did you mean `n_steps`"));
+    let refused = tutti(&["annotate", &files[0], &files[1], "--label", "cell_type", "-o", &at("x.csv"), "--losses", "paper"]);
+    assert!(error(&refused).contains("--system cellpredx"));
+}

@@ -348,6 +348,10 @@ fn embeddings_of_any_origin_are_scored_and_ranked() {
     assert!(with_truth["X_concord"]["distance_correlation"].as_f64().unwrap() > 0.999_999);
     assert!(error(&score(&["--truth", "no_noise"])).contains("there is no layer `no_noise`"));
 
+    let with_betti: serde_json::Value = serde_json::from_str(&ok(&score(&["--betti", "3,0,0", "--json"]))).unwrap();
+    assert!(with_betti["X_concord"]["topology"].as_f64().is_some(), "{with_betti}");
+    assert!(error(&score(&["--betti", "3,0"])).contains("--betti takes three numbers, such as 0,1,0 (got 2)"));
+
     assert!(error(&score(&["--embedding", "X_umap"])).contains("neither in obsm (X_concord) nor a file"));
     std::fs::write(other, "cell,d1\ncell_1,3\n").unwrap();
     assert!(error(&score(&["--embedding", other])).contains("lacks 299 of 300 cells"));
@@ -487,4 +491,145 @@ fn what_is_wrong_with_lineages_is_named() {
         assert!(text.contains(expected), "{more:?}: {text}");
     }
     assert!(!output.exists());
+}
+
+/// Ten barcoded clones in an h5ad file.
+fn barcoded(folder: &Path, n_cells: usize) -> String {
+    let spec = folder.join("spec.toml");
+    let text = format!(
+        "n_cells = {n_cells}\nn_genes = 150\n[structure]\nkind = \"lineage\"\nn_clones = 10\nclone_spread = 0.3\nmemory = 1.0\nmemory_gene_fraction = 0.05\n\
+         [noise]\ndistribution = \"negative_binomial\"\n"
+    );
+    std::fs::write(&spec, text).unwrap();
+    let path = folder.join("barcoded.h5ad").to_str().unwrap().to_owned();
+    ok(&tutti(&["simulate", spec.to_str().unwrap(), "-o", &path, "--layers", "none", "--quiet"]));
+    path
+}
+
+const SHORT_LCL: [&str; 14] = [
+    "--n-epochs",
+    "8",
+    "--latent-dim",
+    "8",
+    "--set",
+    "encoder_dims=[32,16]",
+    "--set",
+    "accumulate=1",
+    "--lr",
+    "0.003",
+    "--size-factor",
+    "0.1",
+    "--set",
+    "weight_decay=0.3",
+];
+
+#[test]
+fn tables_of_genes_islands_and_pairs_are_the_same_from_the_training_and_from_its_model() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let input = barcoded(folder.path(), 400);
+    let tables = |prefix: &str| -> Vec<String> {
+        let file = |name: &str| at(&format!("{prefix}_{name}.csv"));
+        let (genes, markers, pairs) = (file("genes"), file("markers"), file("pairs"));
+        let fixed = ["--genes", &genes, "--top-genes", "5", "--markers", &markers, "--pairs", &pairs, "--pair-sizes", "15,60"];
+        fixed.map(str::to_owned).to_vec()
+    };
+    let run = |command: Vec<String>| tutti(&command.iter().map(String::as_str).collect::<Vec<_>>());
+    let owned = |arguments: &[&str]| -> Vec<String> { arguments.iter().map(|a| (*a).to_owned()).collect() };
+    let (model, output) = (at("m.safetensors"), at("out.h5ad"));
+    let train = ["lcl", &input, "--lineage", "barcode", "-o", &output, "--save-model", &model, "--json", "--quiet"];
+    let summary = ok(&run([owned(&train), owned(&SHORT_LCL), tables("a")].concat()));
+    let summary: serde_json::Value = serde_json::from_str(&summary).unwrap();
+
+    let text = |name: &str| std::fs::read_to_string(at(name)).unwrap();
+    let genes = text("a_genes.csv");
+    let n_lineages = summary["genes"]["n_lineages"].as_u64().unwrap() as usize;
+    assert!(genes.starts_with("lineage,gene,rank,importance\n") && n_lineages >= 8);
+    assert_eq!(genes.lines().count(), 1 + 10 + 5 * n_lineages);
+    assert!(genes.lines().nth(1).unwrap().starts_with(','), "means over lineages come first: {genes}");
+    assert!(summary["genes"]["completeness_error"].as_f64().unwrap() < 0.05, "{}", summary["genes"]);
+    assert_eq!(summary["genes"]["top"][0], genes.lines().nth(1).unwrap().split(',').nth(1).unwrap());
+
+    let n_islands = summary["markers"]["n_islands"].as_u64().unwrap() as usize;
+    assert_eq!(text("a_markers.csv").lines().count(), 1 + 150 * n_islands);
+    assert!(text("a_markers.csv").starts_with("island,gene,z,p,p_adjusted,auc,log2_fold_change,share_in,share_out\n"));
+    let data = read(Path::new(&output), &ReadOptions::default()).unwrap();
+    assert_eq!(data.categorical("lcl_island").unwrap().n_levels(), n_islands);
+
+    let pairs = &summary["pairs"];
+    assert_eq!(pairs["held_out"], false);
+    assert!(pairs["lcl"]["auprc"].as_f64() > pairs["lcl"]["share_related"].as_f64(), "{pairs}");
+    let votes: Vec<f64> = text("a_pairs.csv").lines().skip(1).map(|l| l.split(',').nth(2).unwrap().parse().unwrap()).collect();
+    assert!(votes.is_sorted_by(|a, b| a >= b) && votes[0] <= 100.0 && votes[votes.len() - 1] >= 1.0);
+
+    let again = ["lineage", &model, &input, "--lineage", "barcode", "-o", &at("again.h5ad"), "--threads", "1"];
+    let told = ok(&run([owned(&again), tables("b")].concat()));
+    for name in ["genes", "markers", "pairs"] {
+        assert_eq!(text(&format!("a_{name}.csv")), text(&format!("b_{name}.csv")), "{name}");
+    }
+    for expected in
+        [format!("genes    of {n_lineages} lineages"), format!("islands  {n_islands}, "), "none of them held out: AUPRC".into()]
+    {
+        assert!(told.contains(&expected), "{told}");
+    }
+    let copy = read(Path::new(&at("again.h5ad")), &ReadOptions::default()).unwrap();
+    assert_eq!(copy.obsm()["X_lcl"], data.obsm()["X_lcl"]);
+
+    let text = |more: &[&str]| error(&tutti(&[&["lineage", &model, &input, "--lineage", "barcode"], more].concat()));
+    assert!(text(&[]).contains("--genes, --markers or --pairs"));
+    assert!(text(&["--genes", &at("x.txt")]).contains("--genes") && text(&["--genes", &at("x.txt")]).contains("unknown format"));
+    assert!(text(&["--genes", &at("x.csv"), "--gene-min-cells", "1000"]).contains("no lineage has 1000 cells"));
+    assert!(text(&["--pairs", &at("x.csv"), "--pair-sizes", "9,3"]).contains("`sizes` are 9 and 3"));
+}
+
+#[test]
+fn pairs_are_of_test_cells_where_some_are_held_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let input = barcoded(folder.path(), 400);
+    let split =
+        ["--split", "within", "--test-share", "0.25", "--test-min-cells", "12", "--pairs", &at("p.csv"), "--pair-sizes", "4,20"];
+    let train = ["lcl", &input, "--lineage", "barcode", "-o", &at("o.h5ad"), "--json", "--quiet"];
+    let summary = ok(&tutti(&[&train[..], &SHORT_LCL, &split].concat()));
+    let summary: serde_json::Value = serde_json::from_str(&summary).unwrap();
+    assert_eq!((&summary["pairs"]["held_out"], &summary["pairs"]["n_cells"]), (&true.into(), &summary["n_test"]));
+    let data = read(Path::new(&at("o.h5ad")), &ReadOptions::default()).unwrap();
+    let (split, names) = (data.categorical("lcl_split").unwrap(), data.cell_names());
+    let table = std::fs::read_to_string(at("p.csv")).unwrap();
+    for cell in table.lines().skip(1).flat_map(|l| l.split(',').take(2)) {
+        let place = names.iter().position(|n| n == cell).unwrap();
+        assert_eq!(split.value(place), Some("test"));
+    }
+}
+
+#[test]
+fn cells_of_another_file_train_the_entropy_penalty() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let input = barcoded(folder.path(), 300);
+    // The same genes in another order and fewer of them, without any obs.
+    let data = read(Path::new(&input), &ReadOptions::default()).unwrap();
+    let genes: Vec<usize> = (0..120).rev().collect();
+    let subset = tutti::data::GeneSubset::new(data.x().source().unwrap(), &genes.iter().map(|g| Some(*g)).collect::<Vec<_>>());
+    let names: Vec<String> = genes.iter().map(|g| data.gene_names()[*g].clone()).collect();
+    let (obs, var) = (polars_table(300), polars_table(120));
+    write_h5ad(Path::new(&at("more.h5ad")), data.cell_names(), &names, &obs, &var, Some(&subset), &Additions::default()).unwrap();
+
+    let lcl = |output: &str, more: &[&str]| {
+        let train = ["lcl", &input, "--lineage", "clone", "-o", &at(output), "--json", "--quiet", "--n-unlabelled", "10"];
+        tutti(&[&train[..], &SHORT_LCL, more].concat())
+    };
+    let without = lcl("a.csv", &[]);
+    assert!(String::from_utf8_lossy(&without.stderr).contains("entropy penalty on cells without one is left out"));
+    let with = lcl("b.csv", &["--unlabelled", &at("more.h5ad")]);
+    let summary: serde_json::Value = serde_json::from_str(&ok(&with)).unwrap();
+    assert_eq!((&summary["n_cells"], &summary["n_unlabelled_cells"]), (&300.into(), &300.into()));
+    assert!(String::from_utf8_lossy(&with.stderr).contains("30 of the model's 150 genes (20.0 %) are missing"));
+    assert!(summary["history"]["epochs"][0]["terms"]["entropy"].as_f64().unwrap() > 0.0, "{}", summary["history"]);
+    let table = |name: &str| std::fs::read_to_string(at(name)).unwrap();
+    assert!(table("a.csv").lines().count() == 301 && table("b.csv").lines().count() == 301 && table("a.csv") != table("b.csv"));
+
+    let refused = error(&lcl("c.csv", &["--unlabelled", &at("more.h5ad"), "--entropy-weight", "0"]));
+    assert!(refused.contains("--unlabelled has no effect without `n_unlabelled` and `entropy_weight`"), "{refused}");
+    assert!(error(&lcl("c.csv", &["--unlabelled", &at("none.h5ad")])).contains("none.h5ad"));
 }

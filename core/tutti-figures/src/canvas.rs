@@ -102,6 +102,20 @@ impl Text {
         }
     }
 
+    /// The text in up to `most` lines, broken between words, those that `_` or `-` joins among them. The last line may be wider.
+    pub(crate) fn wrapped(&self, text: &str, width: f64, most: usize) -> Vec<String> {
+        let mut lines = vec![String::new()];
+        for word in text.split_inclusive([' ', '_', '-']) {
+            let line = lines.last().map_or("", String::as_str);
+            let is_full = !line.is_empty() && self.width(format!("{line}{word}").trim_end()) > width;
+            if is_full && lines.len() < most {
+                lines.push(String::new());
+            }
+            lines.last_mut().iter_mut().for_each(|line| line.push_str(word));
+        }
+        lines
+    }
+
     /// The text, cut to a width with an ellipsis at its end.
     fn cut(&self, text: &str, width: f64) -> String {
         if self.width(text) <= width {
@@ -237,6 +251,14 @@ mod tests {
         assert!((text.width("nnnnnnnnnn") - 10.0 * 0.547 * 12.0).abs() < 0.2, "{}", text.width("nnnnnnnnnn"));
         assert!(text.bold().width("Many words") > text.width("Many words"));
         assert_eq!(text.cut("short", 100.0), "short");
+        assert_eq!(text.wrapped("short", 100.0, 2), ["short"]);
+        assert_eq!(text.wrapped("predicted_cell_type", 70.0, 2), ["predicted_", "cell_type"]);
+        let two = text.wrapped("share of the neighbours of the same batch", 110.0, 2);
+        assert!(
+            two.len() == 2
+                && text.width(two[0].trim_end()) <= 110.0
+                && two.concat() == "share of the neighbours of the same batch"
+        );
         let cut = text.cut("plasmacytoid dendritic cell of the lung", 90.0);
         assert!(cut.ends_with('…') && text.width(&cut) <= 90.0 && cut.len() > 10, "{cut}");
     }

@@ -123,10 +123,16 @@ pub fn embedding_grid(panels: &[Panel<'_>], options: &EmbeddingOptions) -> Resul
         let legend = legend_width(column);
         lefts.push(lefts[column] + side + if legend > 0.0 { theme::GAP + legend } else { 0.0 } + theme::GAP);
     }
-    let row_height = TITLE + side + theme::GAP;
+    // A title may reach over the legend.
+    let room = |i: usize| lefts[i % n_columns + 1] - theme::GAP - lefts[i % n_columns];
+    let title = Text::new(theme::TITLE).bold();
+    let titles: Vec<Vec<String>> =
+        panels.iter().enumerate().map(|(i, panel)| title.wrapped(panel.title, room(i), TITLE_LINES)).collect();
+    let above = TITLE + LINE * (titles.iter().map(Vec::len).max().unwrap_or(1).max(1) - 1) as f64;
+    let row_height = above + side + theme::GAP;
     let n_rows = panels.len().div_ceil(n_columns);
     let size = (lefts[n_columns] - theme::GAP + theme::MARGIN, n_rows as f64 * row_height - theme::GAP + 2.0 * theme::MARGIN);
-    let corner = |i: usize| (lefts[i % n_columns], theme::MARGIN + (i / n_columns) as f64 * row_height + TITLE);
+    let corner = |i: usize| (lefts[i % n_columns], theme::MARGIN + (i / n_columns) as f64 * row_height + above);
 
     let total: usize = prepared.iter().map(|p| p.points.len()).sum();
     let layers = match total > SHAPES {
@@ -134,10 +140,11 @@ pub fn embedding_grid(panels: &[Panel<'_>], options: &EmbeddingOptions) -> Resul
         false => Vec::new(),
     };
     Figure::draw(size, layers, |canvas| {
-        for (i, (panel, prepared)) in panels.iter().zip(&prepared).enumerate() {
+        for (i, prepared) in prepared.iter().enumerate() {
             let (x, y) = corner(i);
-            let title = Text::new(theme::TITLE).bold();
-            canvas.name(panel.title, side, (x, y - TITLE / 2.0 - 1.0), &title)?;
+            for (line, text) in titles[i].iter().rev().enumerate() {
+                canvas.name(text, room(i), (x, y - TITLE / 2.0 - 1.0 - line as f64 * LINE), &title)?;
+            }
             if total <= SHAPES {
                 for (px, py, color) in &prepared.points {
                     canvas.circle((x + f64::from(*px), y + f64::from(*py)), prepared.radius, *color, prepared.opacity)?;
@@ -159,8 +166,12 @@ pub fn embedding_grid(panels: &[Panel<'_>], options: &EmbeddingOptions) -> Resul
 /// Width of a name amid its cells over that of the panel.
 const LABEL_AT_MOST: f64 = 0.6;
 
-/// Height of the line with the title.
+/// Height of the line with the title, and of one more above it.
 const TITLE: f64 = 22.0;
+const LINE: f64 = 15.0;
+
+/// Lines that a title may have.
+const TITLE_LINES: usize = 2;
 
 fn check(panel: &Panel<'_>) -> Result<()> {
     let n = panel.points.nrows();

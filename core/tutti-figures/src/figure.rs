@@ -8,7 +8,8 @@ use resvg::{tiny_skia, usvg};
 
 use crate::canvas::{Canvas, UNITS};
 use crate::error::{Error, Result};
-use crate::points::PointLayer;
+use crate::outlines;
+use crate::points::{self, PointLayer};
 use crate::theme;
 
 /// Pixels of a drawing per inch.
@@ -59,9 +60,14 @@ impl Figure {
     /// # Errors
     /// [`Error::Render`] for a drawing that cannot be read back, which is a fault of this crate.
     pub fn svg(&self) -> Result<String> {
-        let outlined = self.tree(&self.body)?.to_string(&usvg::WriteOptions { indent: usvg::Indent::None, ..Default::default() });
-        let body = outlined.split_once('>').and_then(|(_, rest)| rest.rsplit_once("</svg>")).map_or("", |(body, _)| body);
-        self.document(body)
+        self.document(&outlines::shorter(&self.outlined()?))
+    }
+
+    /// The body with its text as outlines.
+    pub(crate) fn outlined(&self) -> Result<String> {
+        let options = usvg::WriteOptions { indent: usvg::Indent::None, ..Default::default() };
+        let outlined = self.tree(&self.body)?.to_string(&options);
+        Ok(outlined.split_once('>').and_then(|(_, rest)| rest.rsplit_once("</svg>")).map_or("", |(body, _)| body).to_owned())
     }
 
     /// The figure as SVG with its text as text, for a drawing program; the font must be there, Source Sans Pro.
@@ -121,6 +127,7 @@ impl Figure {
         let mut out = Vec::new();
         let mut encoder = png::Encoder::new(&mut out, image.width(), image.height());
         encoder.set_color(png::ColorType::Rgb);
+        points::compress_well(&mut encoder);
         let per_metre = (dpi / 0.0254).round() as u32;
         encoder.set_pixel_dims(Some(png::PixelDimensions { xppu: per_metre, yppu: per_metre, unit: png::Unit::Meter }));
         // Opaque throughout, since it started white.

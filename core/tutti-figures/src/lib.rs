@@ -26,6 +26,7 @@ mod figure;
 mod heatmap;
 mod legend;
 mod lines;
+mod outlines;
 mod palette;
 mod points;
 mod river;

@@ -9,6 +9,7 @@ use crate::embedding::short;
 use crate::error::{Error, Result};
 use crate::figure::Figure;
 use crate::html::number;
+use crate::shown;
 use crate::table::Table;
 
 /// Mean gradients, [n_genes, n_dimensions]. Cheap to clone.
@@ -58,9 +59,9 @@ impl Attribution {
             order.iter().take(n).chain(order.iter().skip(order.len().saturating_sub(n).max(n))).copied().collect();
         let value = |g: &usize| f64::from(self.inner.values[[*g, dimension]]);
         Table::build()
-            .text("gene", chosen.iter().map(|g| self.inner.genes[*g].clone()).collect())
-            .numbers("attribution", chosen.iter().map(value).collect())
-            .done()
+            .text("gene", chosen.iter().map(|g| self.inner.genes[*g].clone()).collect::<Vec<_>>())
+            .numbers("attribution", chosen.iter().map(value).collect::<Vec<_>>())
+            .run()
     }
 
     /// All gradients, a row per gene.
@@ -73,7 +74,7 @@ impl Attribution {
         let named = |(i, c): (usize, ndarray::ArrayView1<'_, f32>)| {
             (format!("{}_{}", self.inner.what, i + 1), c.iter().map(|v| f64::from(*v)).collect::<Vec<f64>>())
         };
-        columns.map(named).fold(table, |t, (name, values)| t.numbers(&name, values)).done()
+        columns.map(named).fold(table, |t, (name, values)| t.numbers(&name, values)).run()
     }
 
     /// The genes of largest size of the first dimensions, as a heatmap: `n_genes` per dimension, of `n_dimensions` dimensions.
@@ -139,11 +140,11 @@ impl Attribution {
             largest.push(order.iter().map(|g| f64::from(self.inner.values[[*g, d]]).abs()).fold(0.0, f64::max));
         }
         Table::build()
-            .text("dimension", (1..=n).map(|d| format!("{} {d}", self.inner.what)).collect())
+            .text("dimension", (1..=n).map(|d| format!("{} {d}", self.inner.what)).collect::<Vec<_>>())
             .text("raised by", up)
             .text("lowered by", down)
             .numbers("largest", largest)
-            .done()
+            .run()
     }
 }
 
@@ -157,12 +158,8 @@ impl Rich for Attribution {
 impl std::fmt::Debug for Attribution {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let largest = self.inner.values.iter().fold(0.0f32, |a, v| a.max(v.abs()));
-        write!(
-            f,
-            "attribution of {} genes to {} dimensions, at most {}",
-            self.n_genes(),
-            self.n_dimensions(),
-            number(f64::from(largest))
-        )
+        let (genes, dimensions) = (self.n_genes(), self.n_dimensions());
+        let text = format!("attribution of {genes} genes to {dimensions} dimensions, at most {}", number(f64::from(largest)));
+        shown::debug(self, &text, f)
     }
 }

@@ -128,7 +128,7 @@ impl Cells {
     /// None for what this crate made.
     pub fn obs_table(&self) -> Result<Table> {
         let data = &self.inner.data;
-        let mut table = Table::build().text("cell", self.cell_names()).done()?.inner().clone();
+        let mut table = Table::build().text("cell", self.cell_names()).run()?.inner().clone();
         for column in data.obs().columns().iter().filter(|c| self.inner.columns.iter().all(|a| a.name() != c.name().as_str())) {
             table.with_column(column.clone())?;
         }
@@ -151,7 +151,7 @@ impl Cells {
     /// # Errors
     /// None for what this crate made.
     pub fn var_table(&self) -> Result<Table> {
-        let mut table = Table::build().text("gene", self.gene_names()).done()?.inner().clone();
+        let mut table = Table::build().text("gene", self.gene_names()).run()?.inner().clone();
         for column in self.inner.data.var().columns() {
             table.with_column(column.clone())?;
         }
@@ -164,7 +164,7 @@ impl Cells {
     /// For a name that there is not, naming those there are.
     pub fn obsm(&self, name: &str) -> Result<Embedding> {
         if let Some(embedding) = self.inner.embeddings.iter().find(|e| e.name() == name) {
-            return Ok(embedding.clone());
+            return embedding.with_cells(self);
         }
         find("embedding", name, &self.obsm_names())?;
         let array = self.inner.data.obsm().get(name).cloned().unwrap_or_default();
@@ -224,13 +224,8 @@ impl Cells {
     /// # Errors
     /// For another number of cells.
     pub fn with_obsm(&self, name: &str, embedding: impl Into<Embedding>) -> Result<Cells> {
-        let embedding = embedding.into().named(name);
-        if embedding.n_cells() != self.n_cells() {
-            let (n, cells) = (embedding.n_cells(), self.n_cells());
-            return Err(Error::usage(format!(
-                "`{name}` is an embedding of {n} cells, and there are {cells}; give one of these cells"
-            )));
-        }
+        // `obsm` tells it its cells, which by then are these or later ones; with cells of its own it would keep all earlier ones.
+        let embedding = embedding.into().named(name).with_cells(self)?.alone();
         let mut embeddings = self.inner.embeddings.clone();
         embeddings.retain(|e| e.name() != name);
         embeddings.push(embedding);
@@ -269,7 +264,8 @@ impl Cells {
         Ok(bare.with(inner.columns.iter().map(column).collect(), embeddings))
     }
 
-    /// The cells of these levels of a column, in their order: `cells.only("batch", &["a", "b"])?`.
+    /// The cells of these levels of a column, in their order: `cells.only("batch", &["a", "b"])?`. Levels that no cell is left of are gone from
+    /// all columns; the others keep their colours.
     ///
     /// # Errors
     /// For a column or a level that there is not, naming those there are.
@@ -329,7 +325,7 @@ impl Cells {
     pub fn core(&self, columns: &[&str]) -> Result<tutti::data::Cells<'static>> {
         let mut cells = self.inner.data.cells(&[])?;
         for name in columns {
-            cells = cells.with_column(*name, self.categorical(name)?)?;
+            cells = cells.with_column(*name, self.categorical(name)?.drop_unused())?;
         }
         Ok(cells)
     }

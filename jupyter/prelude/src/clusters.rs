@@ -4,6 +4,7 @@ use tutti::data::Categorical;
 use tutti::downstream::{CommunityConfig, KMeansConfig};
 use tutti::threads::Threads;
 
+use crate::builder::changed;
 use crate::column::{Column, Values};
 use crate::embedding::{Embedding, parse_metric};
 use crate::error::Result;
@@ -35,33 +36,28 @@ pub struct Leiden {
 
 impl Leiden {
     /// How fine the clusters are, above 0; larger gives more. Default 1.
-    pub fn resolution(mut self, resolution: f64) -> Leiden {
-        self.config.resolution = resolution;
-        self
+    pub fn resolution(&self, resolution: f64) -> Leiden {
+        changed(self, |run| run.config.resolution = resolution)
     }
 
     /// Neighbours per cell in the graph, the cell itself among them. Default 15.
-    pub fn n_neighbors(mut self, n: usize) -> Leiden {
-        self.n_neighbors = n;
-        self
+    pub fn n_neighbors(&self, n: usize) -> Leiden {
+        changed(self, |run| run.n_neighbors = n)
     }
 
     /// Distance: `"cosine"` or `"euclidean"`. Default: that of the embedding.
-    pub fn metric(mut self, name: &str) -> Leiden {
-        self.metric = Some(name.to_owned());
-        self
+    pub fn metric(&self, name: &str) -> Leiden {
+        changed(self, |run| run.metric = Some(name.to_owned()))
     }
 
     /// Names all random draws. Default 0.
-    pub fn seed(mut self, seed: u64) -> Leiden {
-        self.config.seed = seed;
-        self
+    pub fn seed(&self, seed: u64) -> Leiden {
+        changed(self, |run| run.config.seed = seed)
     }
 
     /// Threads; the result does not depend on them. Default: all processors.
-    pub fn threads(mut self, n: usize) -> Leiden {
-        self.threads = n;
-        self
+    pub fn threads(&self, n: usize) -> Leiden {
+        changed(self, |run| run.threads = n)
     }
 
     /// Finds the clusters.

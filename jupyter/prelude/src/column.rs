@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use tutti::data::Categorical;
-use tutti_figures::categorical;
+use tutti_figures::{Rgb, categorical};
 use tutti_io::ObsColumn;
 
 use crate::display::{Content, Rich, show};
 use crate::error::{Error, Result};
 use crate::html::{ACCENT, LINE, block, chip, counted, cut, escape, muted, number, thousands};
+use crate::shown;
 use crate::table::Table;
 
 /// A value of every cell, with a name. Cheap to clone.
@@ -74,25 +75,28 @@ impl Column {
         matches!(self.inner.values, Values::Category(_))
     }
 
-    /// Names of the categories, in the order of their colours; none of numbers.
+    /// Names of the categories that cells have, in the order of their colours; none of numbers.
+    ///
+    /// A part of the cells, as of [`crate::Cells::only`], has fewer categories, in the colours that they have among all cells.
     pub fn levels(&self) -> Vec<String> {
-        match &self.inner.values {
-            Values::Category(column) => column.levels().to_vec(),
-            Values::Number(_) => Vec::new(),
-        }
+        self.used().into_iter().map(|(_, level, _)| level).collect()
     }
 
-    /// Number of categories.
+    /// Number of categories that cells have.
     pub fn n_levels(&self) -> usize {
-        self.levels().len()
+        self.used().len()
     }
 
-    /// Cells of each category.
+    /// Cells of each category, in the order of [`Column::levels`].
     pub fn counts(&self) -> Vec<usize> {
-        match &self.inner.values {
-            Values::Category(column) => column.counts(),
-            Values::Number(_) => Vec::new(),
-        }
+        self.used().into_iter().map(|(_, _, n)| n).collect()
+    }
+
+    /// Code, name and cells of each category that cells have.
+    fn used(&self) -> Vec<(usize, String, usize)> {
+        let Values::Category(column) = &self.inner.values else { return Vec::new() };
+        let counts = column.counts().into_iter().enumerate().filter(|(_, n)| *n > 0);
+        counts.map(|(code, n)| (code, column.levels()[code].clone(), n)).collect()
     }
 
     /// The value of every cell as text; nothing where it is missing.
@@ -120,7 +124,7 @@ impl Column {
         Ok(column.codes().iter().map(|c| c.map_or(f32::NAN, |c| levels[c as usize])).collect())
     }
 
-    /// Codes and levels as the core takes them.
+    /// Codes and levels as the core takes them, those that no cell has among them.
     ///
     /// # Errors
     /// For numbers with fractions.
@@ -141,16 +145,16 @@ impl Column {
         match &self.inner.values {
             Values::Category(column) => {
                 let share = |n: &usize| *n as f64 / column.len().max(1) as f64;
-                let counts = column.counts();
+                let counts = self.counts();
                 Table::build()
-                    .text(&self.inner.name, column.levels().to_vec())
-                    .integers("cells", counts.iter().map(|n| *n as i64).collect())
-                    .numbers("share", counts.iter().map(share).collect())
-                    .done()
+                    .text(&self.inner.name, self.levels())
+                    .integers("cells", counts.iter().map(|n| *n as i64).collect::<Vec<_>>())
+                    .numbers("share", counts.iter().map(share).collect::<Vec<_>>())
+                    .run()
             }
             Values::Number(values) => {
                 let (names, numbers): (Vec<&str>, Vec<f64>) = in_brief(values).into_iter().unzip();
-                Table::build().texts(&self.inner.name, &names).numbers("value", numbers).done()
+                Table::build().text(&self.inner.name, &names).numbers("value", numbers).run()
             }
         }
     }
@@ -184,9 +188,9 @@ impl Column {
     /// What there is to say in one line.
     pub(crate) fn brief(&self) -> String {
         match &self.inner.values {
-            Values::Category(column) => {
+            Values::Category(_) => {
                 const LISTED: usize = 5;
-                let mut by_size: Vec<(&String, usize)> = column.levels().iter().zip(column.counts()).collect();
+                let mut by_size: Vec<(String, usize)> = self.used().into_iter().map(|(_, level, n)| (level, n)).collect();
                 // Levels of as many cells stay in their order.
                 by_size.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
                 let listed: Vec<String> =
@@ -202,7 +206,8 @@ impl Column {
         }
     }
 
-    fn n_missing(&self) -> usize {
+    /// Cells without a value.
+    pub fn n_missing(&self) -> usize {
         match &self.inner.values {
             Values::Category(column) => column.codes().iter().filter(|c| c.is_none()).count(),
             Values::Number(values) => values.iter().filter(|v| !v.is_finite()).count(),
@@ -247,7 +252,7 @@ impl Rich for Column {
             muted(&format!("{}{note}", head.trim_start_matches(name.as_str()).trim_start_matches(": ")))
         );
         let body = match &self.inner.values {
-            Values::Category(column) => level_rows(column),
+            Values::Category(column) => level_rows(&self.used(), &categorical(column.n_levels())),
             Values::Number(values) => {
                 let row = |(name, value): (&str, f64)| format!("{name} <b>{}</b>", number(value));
                 in_brief(values).into_iter().map(row).collect::<Vec<_>>().join(" &ensp;")
@@ -259,21 +264,20 @@ impl Rich for Column {
 }
 
 /// A row per level: colour, name, cells, and a bar.
-fn level_rows(column: &Categorical) -> String {
-    let (colors, counts) = (categorical(column.n_levels()), column.counts());
-    let most = counts.iter().copied().max().unwrap_or(1).max(1) as f64;
-    let row = |i: usize| {
-        let width = 160.0 * counts[i] as f64 / most;
+fn level_rows(levels: &[(usize, String, usize)], colors: &[Rgb]) -> String {
+    let most = levels.iter().map(|(_, _, n)| *n).max().unwrap_or(1).max(1) as f64;
+    let row = |(code, level, n): &(usize, String, usize)| {
+        let width = 160.0 * *n as f64 / most;
         format!(
             "<tr style=\"background:none\"><td style=\"text-align:left;padding:0 12px 0 0\">{}{}</td><td style=\"text-align:right;padding:0 8px\">{}</td>\
              <td style=\"text-align:left;padding:0\"><div style=\"height:8px;width:{width:.0}px;border-radius:2px;background:{ACCENT};opacity:.5\"></div></td></tr>",
-            chip(colors[i]),
-            escape(&cut(&column.levels()[i], 60)),
-            thousands(counts[i])
+            chip(colors[*code]),
+            escape(&cut(level, 60)),
+            thousands(*n)
         )
     };
-    let rows: String = (0..column.n_levels().min(SHOWN)).map(row).collect();
-    let more = match column.n_levels().saturating_sub(SHOWN) {
+    let rows: String = levels.iter().take(SHOWN).map(row).collect();
+    let more = match levels.len().saturating_sub(SHOWN) {
         0 => String::new(),
         n => muted(&format!("… {}", counted(n, "more level"))),
     };
@@ -285,7 +289,7 @@ fn level_rows(column: &Categorical) -> String {
 /// What a console shows.
 impl std::fmt::Debug for Column {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.content().text)
+        shown::debug(self, &self.content().text, f)
     }
 }
 

@@ -11,6 +11,7 @@ use tutti::systems::concord::{Concord, ConcordColumns, ConcordConfig, Preset};
 use tutti::threads::Threads;
 use tutti::train::{State, Trainer};
 
+use crate::builder::changed;
 use crate::cells::Cells;
 use crate::display::{interrupted, warn};
 use crate::embedding::Embedding;
@@ -65,122 +66,108 @@ pub struct ConcordRun {
 
 impl ConcordRun {
     /// Column of obs with the experimental batch, the most granular one.
-    pub fn batch(mut self, column: &str) -> ConcordRun {
-        self.columns.batch = Some(column.to_owned());
-        self
+    pub fn batch(&self, column: &str) -> ConcordRun {
+        changed(self, |run| run.columns.batch = Some(column.to_owned()))
     }
 
     /// Takes all cells as one batch.
-    pub fn no_batch(mut self) -> ConcordRun {
-        self.no_batch = true;
-        self
+    pub fn no_batch(&self) -> ConcordRun {
+        changed(self, |run| run.no_batch = true)
     }
 
     /// Column of obs with the class, for the classifier (`.set("use_classifier", true)`).
-    pub fn label(mut self, column: &str) -> ConcordRun {
-        self.columns.label = Some(column.to_owned());
-        self
+    pub fn label(&self, column: &str) -> ConcordRun {
+        changed(self, |run| run.columns.label = Some(column.to_owned()))
     }
 
     /// Named settings to start from: `"hard-negative"` (default) or `"knn"`.
-    pub fn preset(mut self, name: &str) -> ConcordRun {
-        self.preset = Some(name.to_owned());
-        self
+    pub fn preset(&self, name: &str) -> ConcordRun {
+        changed(self, |run| run.preset = Some(name.to_owned()))
     }
 
     /// Settings of your own to start from, instead of a preset.
-    pub fn config(mut self, config: tutti::systems::concord::ConcordConfig) -> ConcordRun {
-        self.config = Some(config);
-        self
+    pub fn config(&self, config: tutti::systems::concord::ConcordConfig) -> ConcordRun {
+        changed(self, |run| run.config = Some(config))
     }
 
     /// One setting by its name: `.set("latent_dim", 30)`, `.set("encoder_dims", vec![500, 200])`. A wrong name lists all.
-    pub fn set(mut self, name: &str, value: impl Into<serde_json::Value>) -> ConcordRun {
-        self.settings.push((name.to_owned(), value.into()));
-        self
+    pub fn set(&self, name: &str, value: impl Into<serde_json::Value>) -> ConcordRun {
+        changed(self, |run| run.settings.push((name.to_owned(), value.into())))
     }
 
     /// Passes over the data. Default 15.
-    pub fn n_epochs(self, n: usize) -> ConcordRun {
+    pub fn n_epochs(&self, n: usize) -> ConcordRun {
         self.set("n_epochs", n)
     }
 
     /// Width of the embedding. Default 100.
-    pub fn latent_dim(self, n: usize) -> ConcordRun {
+    pub fn latent_dim(&self, n: usize) -> ConcordRun {
         self.set("latent_dim", n)
     }
 
     /// Cells per mini-batch. Default 256.
-    pub fn batch_size(self, n: usize) -> ConcordRun {
+    pub fn batch_size(&self, n: usize) -> ConcordRun {
         self.set("batch_size", n)
     }
 
     /// Learning rate. Default 0.01.
-    pub fn lr(self, lr: f64) -> ConcordRun {
+    pub fn lr(&self, lr: f64) -> ConcordRun {
         self.set("lr", lr)
     }
 
     /// Temperature of the loss. Default 0.4.
-    pub fn temperature(self, temperature: f64) -> ConcordRun {
+    pub fn temperature(&self, temperature: f64) -> ConcordRun {
         self.set("temperature", temperature)
     }
 
     /// Share of a mini-batch from its own batch; smaller corrects less. Default 1.
-    pub fn p_intra_domain(self, share: f64) -> ConcordRun {
+    pub fn p_intra_domain(&self, share: f64) -> ConcordRun {
         self.set("p_intra_domain", share)
     }
 
     /// Names all random draws. Default 0.
-    pub fn seed(self, seed: u64) -> ConcordRun {
+    pub fn seed(&self, seed: u64) -> ConcordRun {
         self.set("seed", seed)
     }
 
     /// Highly variable genes to train on; 0 takes all. Default 2000 where there are more.
-    pub fn hvg(mut self, n: usize) -> ConcordRun {
-        self.hvg = Some(n);
-        self
+    pub fn hvg(&self, n: usize) -> ConcordRun {
+        changed(self, |run| run.hvg = Some(n))
     }
 
     /// Genes to train on, instead of highly variable ones.
-    pub fn features(mut self, genes: &[&str]) -> ConcordRun {
-        self.features = Some(genes.iter().map(|g| (*g).to_owned()).collect());
-        self
+    pub fn features(&self, genes: &[&str]) -> ConcordRun {
+        changed(self, |run| run.features = Some(genes.iter().map(|g| (*g).to_owned()).collect()))
     }
 
     /// Embedding behind the neighbourhoods of the sampler; needs `.set("sampler_graph", "given")` and `p_intra_knn`.
-    pub fn graph(mut self, embedding: impl Into<Embedding>) -> ConcordRun {
-        self.graph = Some(embedding.into());
-        self
+    pub fn graph(&self, embedding: impl Into<Embedding>) -> ConcordRun {
+        changed(self, |run| run.graph = Some(embedding.into()))
     }
 
     /// Writes the state of the run here after every epoch.
-    pub fn checkpoint(mut self, path: impl AsRef<Path>) -> ConcordRun {
-        self.checkpoint = Some(path.as_ref().to_owned());
-        self
+    pub fn checkpoint(&self, path: impl AsRef<Path>) -> ConcordRun {
+        changed(self, |run| run.checkpoint = Some(path.as_ref().to_owned()))
     }
 
     /// Goes on from a state that [`ConcordRun::checkpoint`] wrote; the settings must be the same.
-    pub fn resume(mut self, path: impl AsRef<Path>) -> ConcordRun {
-        self.resume = Some(path.as_ref().to_owned());
-        self
+    pub fn resume(&self, path: impl AsRef<Path>) -> ConcordRun {
+        changed(self, |run| run.resume = Some(path.as_ref().to_owned()))
     }
 
     /// Threads; the result does not depend on them. Default: all processors.
-    pub fn threads(mut self, n: usize) -> ConcordRun {
-        self.threads = n;
-        self
+    pub fn threads(&self, n: usize) -> ConcordRun {
+        changed(self, |run| run.threads = n)
     }
 
     /// Shows neither progress nor warnings, for trainings in a loop.
-    pub fn quiet(mut self) -> ConcordRun {
-        self.quiet = true;
-        self
+    pub fn quiet(&self) -> ConcordRun {
+        changed(self, |run| run.quiet = true)
     }
 
     /// `"cpu"` (default), or `"cuda"` where this library was built with it.
-    pub fn device(mut self, name: &str) -> ConcordRun {
-        self.device = name.to_owned();
-        self
+    pub fn device(&self, name: &str) -> ConcordRun {
+        changed(self, |run| run.device = name.to_owned())
     }
 
     /// Trains. Stopped by the user, it returns the model trained so far.
@@ -291,7 +278,7 @@ fn preprocessing(run: &Run) -> tutti::preprocess::Preprocessing {
 }
 
 /// What ended a training before its time.
-fn tell(outcome: &tutti::Result<State>, n_epochs: usize) {
+pub(crate) fn tell(outcome: &tutti::Result<State>, n_epochs: usize) {
     match outcome {
         Ok(State::Cancelled) => {
             interrupted(&format!("stopped by the user after {n_epochs} whole epochs; the model is as it was trained so far"));

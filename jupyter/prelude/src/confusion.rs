@@ -7,9 +7,10 @@ use tutti::metrics;
 
 use crate::column::Column;
 use crate::display::{Content, Rich, show};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::figure::{Figure, failed};
-use crate::html::{block, muted};
+use crate::html::{block, counted, muted};
+use crate::shown;
 use crate::table::Table;
 
 /// Cells by true and called label.
@@ -17,8 +18,27 @@ use crate::table::Table;
 /// # Errors
 /// Columns of numbers, of different cells, or without a cell that has both.
 pub fn confusion(truth: &Column, called: &Column) -> Result<Confusion> {
-    let found = metrics::Confusion::new(&truth.categorical()?, &called.categorical()?)?;
-    Ok(Confusion { inner: Arc::new(found) })
+    let (of_truth, of_called) = (truth.categorical()?, called.categorical()?);
+    if truth.len() != called.len() {
+        let (a, b) = (truth.len(), called.len());
+        let problem = format!("`{}` has {a} values and `{}` {b}", truth.name(), called.name());
+        return Err(Error::usage(format!("{problem}; give two columns of the same cells")));
+    }
+    if of_truth.codes().iter().zip(of_called.codes()).all(|(t, c)| t.is_none() || c.is_none()) {
+        return Err(nothing_to_compare(truth, called));
+    }
+    Ok(Confusion { inner: Arc::new(metrics::Confusion::new(&of_truth, &of_called)?) })
+}
+
+fn nothing_to_compare(truth: &Column, called: &Column) -> Error {
+    for column in [truth, called] {
+        if column.n_missing() == column.len() {
+            let (name, n) = (column.name(), counted(column.len(), "cell"));
+            return Error::usage(format!("`{name}` has no value in any of {n}; give a column that is filled"));
+        }
+    }
+    let (a, b) = (truth.name(), called.name());
+    Error::usage(format!("no cell has both a value of `{a}` and one of `{b}`; give columns that are filled for the same cells"))
 }
 
 /// Counts of cells by true and called label. Cheap to clone.
@@ -48,9 +68,9 @@ impl Confusion {
     /// # Errors
     /// None for what this crate made.
     pub fn table(&self) -> Result<Table> {
-        let cells = self.inner.counts.iter().map(|row| row.iter().sum::<usize>() as i64).collect();
-        let f1 = self.inner.f1().into_iter().map(|f| f.unwrap_or(f64::NAN)).collect();
-        Table::build().text("label", self.inner.levels.clone()).integers("cells", cells).numbers("F1", f1).done()
+        let cells: Vec<i64> = self.inner.counts.iter().map(|row| row.iter().sum::<usize>() as i64).collect();
+        let f1: Vec<f64> = self.inner.f1().into_iter().map(|f| f.unwrap_or(f64::NAN)).collect();
+        Table::build().text("label", self.inner.levels.clone()).integers("cells", cells).numbers("F1", f1).run()
     }
 
     /// The matrix; colours are shares of the row.
@@ -82,9 +102,9 @@ impl Confusion {
 impl Rich for Confusion {
     fn content(&self) -> Content {
         let brief = self.brief();
-        match self.plot().and_then(|f| f.svg()) {
-            Ok(svg) => {
-                let html = block(&format!("{}<div>{svg}</div>", muted(&brief)));
+        match self.plot().and_then(|f| f.html()) {
+            Ok(figure) => {
+                let html = block(&format!("{}<div>{figure}</div>", muted(&brief)));
                 Content::text(brief).with_html(html)
             }
             Err(error) => failed(&error),
@@ -95,6 +115,6 @@ impl Rich for Confusion {
 /// What a console shows.
 impl std::fmt::Debug for Confusion {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.brief())
+        shown::debug(self, &self.brief(), f)
     }
 }

@@ -77,6 +77,14 @@ pub fn show<T: Rich + ?Sized>(value: &T) {
     emit(&value.content(), None);
 }
 
+/// The value of a cell that has a text only, as evcxr takes it.
+pub(crate) fn result(text: &str) {
+    match Target::here() {
+        Target::Console => write(&format!("{text}\n")),
+        Target::Kernel | Target::Evcxr => write(&in_block("text/plain", text)),
+    }
+}
+
 /// Shows a warning.
 pub fn warn(message: &str) {
     match Target::here() {
@@ -171,21 +179,24 @@ fn bundle(content: &Content) -> (Map<String, Value>, Map<String, Value>) {
 
 /// evcxr's blocks. They know no metadata, so that an image goes into HTML, which gives its size.
 fn blocks(content: &Content) -> String {
-    let block = |mime: &str, body: &str| format!("EVCXR_BEGIN_CONTENT {mime}\n{body}\nEVCXR_END_CONTENT\n");
-    let mut out = block("text/plain", &content.text);
+    let mut out = in_block("text/plain", &content.text);
     let image = content.png.as_ref().map(|png| {
         let (width, height) = (png.width.round(), png.height.round());
         format!("<img width=\"{width}\" height=\"{height}\" src=\"data:image/png;base64,{}\">", encoded(png))
     });
     if let Some(html) = content.html.as_ref().or(image.as_ref()) {
-        out += &block("text/html", html);
+        out += &in_block("text/html", html);
     } else if let Some(svg) = &content.svg {
-        out += &block("image/svg+xml", svg);
+        out += &in_block("image/svg+xml", svg);
     }
     out
 }
 
-fn encoded(png: &Png) -> String {
+fn in_block(mime: &str, body: &str) -> String {
+    format!("EVCXR_BEGIN_CONTENT {mime}\n{body}\nEVCXR_END_CONTENT\n")
+}
+
+pub(crate) fn encoded(png: &Png) -> String {
     base64::engine::general_purpose::STANDARD.encode(&png.bytes)
 }
 

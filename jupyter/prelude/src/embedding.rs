@@ -12,6 +12,8 @@ use crate::display::{Content, Rich, show};
 use crate::error::{Error, Result};
 use crate::html::{block, counted, escape, muted};
 use crate::plot::Plot;
+use crate::plot_3d::Plot3d;
+use crate::shown;
 use crate::table::Table;
 
 /// An embedding, [n_cells, n_dimensions], with its name, its cells and the distance that it is meant for. Cheap to clone.
@@ -30,7 +32,7 @@ struct Inner {
 }
 
 impl Embedding {
-    /// An embedding of your own, one row per cell; `metric` is `"cosine"` or `"euclidean"`.
+    /// An embedding of your own, one row per cell; `metric` is `"cosine"` or `"euclidean"`. [`Embedding::with_cells`] says of which cells it is.
     ///
     /// # Errors
     /// For another distance.
@@ -48,7 +50,11 @@ impl Embedding {
 
     /// Embeddings of contrastive systems are compared by their cosine.
     pub(crate) fn metric_of_name(name: &str) -> Metric {
-        if name.to_lowercase().contains("concord") { Metric::Cosine } else { Metric::Euclidean }
+        if ["concord", "lcl"].iter().any(|system| name.to_lowercase().contains(system)) {
+            Metric::Cosine
+        } else {
+            Metric::Euclidean
+        }
     }
 
     /// Its name in obsm, such as `X_concord`.
@@ -84,6 +90,19 @@ impl Embedding {
         Ok(Self { inner: Arc::new(Inner { metric: parse_metric(metric)?, ..(*self.inner).clone() }) })
     }
 
+    /// The same as an embedding of these cells, whose columns can then be named, e.g. as colours of a plot.
+    ///
+    /// # Errors
+    /// For another number of cells.
+    pub fn with_cells(&self, cells: &Cells) -> Result<Embedding> {
+        if cells.n_cells() != self.n_cells() {
+            let (name, n, there) = (&self.inner.name, self.n_cells(), cells.n_cells());
+            let problem = format!("`{name}` is an embedding of {n} cells, and there are {there}");
+            return Err(Error::usage(format!("{problem}; give one of these cells")));
+        }
+        Ok(Self { inner: Arc::new(Inner { cells: Some(cells.clone()), ..(*self.inner).clone() }) })
+    }
+
     /// A dimension, from 0, as a column.
     ///
     /// # Errors
@@ -102,6 +121,11 @@ impl Embedding {
         Plot::new(self.clone(), &short(&self.inner.name))
     }
 
+    /// The first three dimensions as a scatter that turns; of more, lay them out by `umap_with(&z).n_components(3).run()?`.
+    pub fn plot_3d(&self) -> Plot3d {
+        Plot3d::new(self.clone())
+    }
+
     /// The coordinates, [n_cells, n_dimensions].
     pub fn array(&self) -> &ndarray::Array2<f32> {
         &self.inner.array
@@ -118,7 +142,7 @@ impl Embedding {
             (format!("{short} {}", i + 1), column.iter().map(|v| f64::from(*v)).collect::<Vec<f64>>())
         };
         let columns = self.inner.array.columns().into_iter().enumerate().map(dimension);
-        columns.fold(Table::build().text("cell", names), |table, (name, values)| table.numbers(&name, values)).done()
+        columns.fold(Table::build().text("cell", names), |table, (name, values)| table.numbers(&name, values)).run()
     }
 
     /// Writes the coordinates with the names of the cells as .csv, .tsv or .parquet.
@@ -148,6 +172,11 @@ impl Embedding {
 
     pub(crate) fn raw_metric(&self) -> Metric {
         self.inner.metric
+    }
+
+    /// The same without its cells.
+    pub(crate) fn alone(&self) -> Self {
+        Self { inner: Arc::new(Inner { cells: None, ..(*self.inner).clone() }) }
     }
 
     pub(crate) fn select(&self, rows: &[usize], cells: Cells) -> Self {
@@ -206,7 +235,7 @@ impl Rich for Embedding {
 /// What a console shows.
 impl std::fmt::Debug for Embedding {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.content().text)
+        shown::debug(self, &self.content().text, f)
     }
 }
 

@@ -1,14 +1,15 @@
-//! Figures: sharp as SVG where they are small, as PNG of twice the pixels where SVG would be large.
+//! Figures: as SVG, sharp at any size, where that is small; else as whichever of SVG and PNG of twice the pixels takes fewer bytes.
 
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::display::{Content, Png, Rich, show};
+use crate::display::{Content, Png, Rich, encoded, show};
 use crate::error::Result;
 use crate::html::{block, escape};
+use crate::shown;
 
-/// Bytes up to which a figure is shown as SVG: about 2,000 points.
-const SVG_AT_MOST: usize = 400_000;
+/// Bytes up to which a figure is shown as SVG even if an image were smaller: lines, bars and up to some hundred points.
+const SVG_ANYWAY: usize = 64_000;
 
 /// Dots per inch of an image that is shown: two per pixel of the page.
 const SHOWN_DPI: f64 = 192.0;
@@ -65,23 +66,47 @@ impl Figure {
         show(self);
     }
 
-    /// The image with the size at which it is shown.
-    fn shown(&self) -> Result<Png> {
-        let (width, height) = self.inner.size();
-        Ok(Png { bytes: self.inner.png(SHOWN_DPI)?, width: 96.0 * width, height: 96.0 * height })
+    /// The figure within HTML.
+    pub(crate) fn html(&self) -> Result<String> {
+        Ok(match self.shown()? {
+            Shown::Svg(svg) => svg,
+            Shown::Png(png) => {
+                let (width, height) = (png.width.round(), png.height.round());
+                let name = escape(&self.name);
+                format!(
+                    "<img alt=\"{name}\" width=\"{width}\" height=\"{height}\" src=\"data:image/png;base64,{}\">",
+                    encoded(&png)
+                )
+            }
+        })
     }
+
+    fn shown(&self) -> Result<Shown> {
+        let svg = self.svg()?;
+        if svg.len() <= SVG_ANYWAY {
+            return Ok(Shown::Svg(svg));
+        }
+        let (width, height) = self.inner.size();
+        let png = Png { bytes: self.inner.png(SHOWN_DPI)?, width: 96.0 * width, height: 96.0 * height };
+        // A notebook keeps an image in base 64.
+        Ok(if svg.len() <= png.bytes.len() * 4 / 3 { Shown::Svg(svg) } else { Shown::Png(png) })
+    }
+}
+
+/// What a notebook gets of a figure.
+enum Shown {
+    Svg(String),
+    Png(Png),
 }
 
 impl Rich for Figure {
     fn content(&self) -> Content {
         let (width, height) = self.inner.size();
         let content = Content::text(format!("figure: {} ({width:.1} x {height:.1} inches)", self.name));
-        match self.svg() {
-            Ok(svg) if svg.len() <= SVG_AT_MOST => content.with_svg(svg),
-            _ => match self.shown() {
-                Ok(png) => content.with_png(png),
-                Err(error) => failed(&error),
-            },
+        match self.shown() {
+            Ok(Shown::Svg(svg)) => content.with_svg(svg),
+            Ok(Shown::Png(png)) => content.with_png(png),
+            Err(error) => failed(&error),
         }
     }
 }
@@ -100,6 +125,6 @@ pub(crate) fn failed(error: &crate::Error) -> Content {
 impl std::fmt::Debug for Figure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (width, height) = self.inner.size();
-        write!(f, "figure: {} ({width:.1} x {height:.1} inches)", self.name)
+        shown::debug(self, &format!("figure: {} ({width:.1} x {height:.1} inches)", self.name), f)
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::display::{Content, Rich, show};
 use crate::error::Result;
 use crate::figure::{Figure, failed};
+use crate::shown;
 use crate::table::Table;
 
 /// The losses of a training. Cheap to clone.
@@ -38,7 +39,7 @@ impl History {
             epochs.iter().map(|e| value(e).unwrap_or(f64::NAN)).collect()
         };
         let mut table = Table::build()
-            .integers("epoch", epochs.iter().map(|e| e.epoch as i64).collect())
+            .integers("epoch", epochs.iter().map(|e| e.epoch as i64).collect::<Vec<_>>())
             .numbers("loss", numbers(&|e| Some(e.loss)));
         for name in epochs.first().iter().flat_map(|e| e.terms.keys()) {
             table = table.numbers(name, numbers(&|e| e.terms.get(name).copied()));
@@ -46,7 +47,7 @@ impl History {
         if epochs.iter().any(|e| e.validation_loss.is_some()) {
             table = table.numbers("validation loss", numbers(&|e| e.validation_loss));
         }
-        table.numbers("learning rate", numbers(&|e| Some(e.learning_rate))).done()
+        table.numbers("learning rate", numbers(&|e| Some(e.learning_rate))).run()
     }
 
     /// Loss, its terms and the learning rate by epoch.
@@ -80,6 +81,6 @@ impl Rich for History {
 /// What a console shows.
 impl std::fmt::Debug for History {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "history of {} epochs, losses {:.4?}", self.n_epochs(), self.losses())
+        shown::debug(self, &format!("history of {} epochs, losses {:.4?}", self.n_epochs(), self.losses()), f)
     }
 }

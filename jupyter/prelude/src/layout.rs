@@ -4,11 +4,13 @@ use tutti::downstream::UmapConfig;
 use tutti::neighbors::Metric;
 use tutti::threads::Threads;
 
+use crate::builder::changed;
 use crate::display::{Content, Rich, show};
 use crate::embedding::{Embedding, parse_metric, short};
 use crate::error::Result;
 use crate::plot::Plot;
 use crate::plot_3d::Plot3d;
+use crate::shown;
 
 /// Lays cells out in two dimensions, by the distance that the embedding is meant for. The same seed gives the same picture.
 ///
@@ -36,51 +38,43 @@ pub struct Umap {
 
 impl Umap {
     /// Neighbours per cell, the cell itself among them; fewer show finer structure. Default 15, or as many cells as there are.
-    pub fn n_neighbors(mut self, n: usize) -> Umap {
-        self.config.n_neighbors = n;
-        self
+    pub fn n_neighbors(&self, n: usize) -> Umap {
+        changed(self, |run| run.config.n_neighbors = n)
     }
 
     /// How near cells may lie. Default 0.1.
-    pub fn min_dist(mut self, distance: f64) -> Umap {
-        self.config.min_dist = distance;
-        self
+    pub fn min_dist(&self, distance: f64) -> Umap {
+        changed(self, |run| run.config.min_dist = distance)
     }
 
     /// Scale of the layout. Default 1.
-    pub fn spread(mut self, spread: f64) -> Umap {
-        self.config.spread = spread;
-        self
+    pub fn spread(&self, spread: f64) -> Umap {
+        changed(self, |run| run.config.spread = spread)
     }
 
     /// Dimensions, 2 or 3. Default 2.
-    pub fn n_components(mut self, n: usize) -> Umap {
-        self.config.n_components = n;
-        self
+    pub fn n_components(&self, n: usize) -> Umap {
+        changed(self, |run| run.config.n_components = n)
     }
 
     /// Rounds. Default 500 for up to 10,000 cells and 200 for more.
-    pub fn n_epochs(mut self, n: usize) -> Umap {
-        self.config.n_epochs = n;
-        self
+    pub fn n_epochs(&self, n: usize) -> Umap {
+        changed(self, |run| run.config.n_epochs = n)
     }
 
     /// Distance: `"cosine"` or `"euclidean"`. Default: that of the embedding.
-    pub fn metric(mut self, name: &str) -> Umap {
-        self.metric = Some(name.to_owned());
-        self
+    pub fn metric(&self, name: &str) -> Umap {
+        changed(self, |run| run.metric = Some(name.to_owned()))
     }
 
     /// Names all random draws. Default 0.
-    pub fn seed(mut self, seed: u64) -> Umap {
-        self.config.seed = seed;
-        self
+    pub fn seed(&self, seed: u64) -> Umap {
+        changed(self, |run| run.config.seed = seed)
     }
 
     /// Threads; the result does not depend on them. Default: all processors.
-    pub fn threads(mut self, n: usize) -> Umap {
-        self.threads = n;
-        self
+    pub fn threads(&self, n: usize) -> Umap {
+        changed(self, |run| run.threads = n)
     }
 
     /// Lays the cells out.
@@ -168,7 +162,7 @@ impl Rich for Layout {
 /// What a console shows.
 impl std::fmt::Debug for Layout {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.embedding.fmt(f)
+        shown::debug(self, &self.embedding.content().text, f)
     }
 }
 

@@ -28,7 +28,7 @@
 //! `let cells = cells.with_obs("leiden", &clusters)?;`.
 //!
 //! **A function with options has a twin**: [`umap()`] takes what there must be, [`umap_with()`] takes options and ends in `.run()?`. [`concord()`],
-//! [`score()`] and [`pseudotime()`] have options only.
+//! [`lcl()`], [`predict_fate()`], [`score()`] and [`pseudotime()`] have options only.
 //!
 //! **The last expression of a cell is shown**, by the method `evcxr_display`; [`show`] shows a value earlier. Names and texts are always taken as text.
 //!
@@ -40,7 +40,9 @@
 //! What is wrapped is at hand by `inner()` and `array()`, and the crates are re-exported: [`tutti`], [`tutti_io`], [`tutti_figures`], [`ndarray`],
 //! [`polars`] and [`candle_core`].
 
+mod annotate;
 mod attribution;
+mod builder;
 mod cells;
 mod clusters;
 mod column;
@@ -49,12 +51,15 @@ mod confusion;
 mod display;
 mod embedding;
 mod error;
+mod fate;
 mod figure;
 mod groups;
 mod history;
 mod html;
 mod kernel;
 mod layout;
+mod lcl;
+mod lineage;
 mod model;
 mod pca;
 mod plot;
@@ -63,12 +68,14 @@ mod progress;
 mod pseudotime;
 mod read;
 mod score;
+mod shown;
 mod simulate;
 mod summary;
 mod table;
 mod topology;
 mod transfer;
 
+pub use annotate::{Annotate, AnnotatedCells, annotate};
 pub use attribution::Attribution;
 pub use cells::Cells;
 pub use clusters::{Leiden, k_means, leiden, leiden_with};
@@ -78,11 +85,14 @@ pub use confusion::{Confusion, confusion};
 pub use display::{Content, Rich, show, warn};
 pub use embedding::Embedding;
 pub use error::{Error, Result};
+pub use fate::{FateRun, Fates, predict_fate};
 pub use figure::Figure;
 pub use groups::{composition, dot_plot, heatmap, river};
 pub use history::History;
 pub use kernel::{interrupted, tutti_notebook_init};
 pub use layout::{Layout, Umap, umap, umap_with};
+pub use lcl::{LclModel, LclRun, lcl, load_lcl};
+pub use lineage::{LineageGenes, lineage_error};
 pub use model::{Model, load_model};
 pub use pca::{PcaRun, pca, pca_with};
 pub use plot::Plot;
@@ -90,8 +100,10 @@ pub use plot_3d::Plot3d;
 pub use pseudotime::{Pseudotime, pseudotime};
 pub use read::{Reading, read, read_with};
 pub use score::{Scores, Scoring, score};
+#[doc(hidden)]
+pub use shown::Shown;
 pub use simulate::{SimulateRun, presets, simulate, simulate_with};
-pub use table::Table;
+pub use table::{Columns, Table};
 pub use topology::{Topology, TopologyRun, plot_betti, topology, topology_with};
 pub use transfer::{Transfer, Transferred, project, transfer, transfer_with};
 

@@ -21,6 +21,7 @@ use crate::error::{Error, Result};
 use crate::history::History;
 use crate::html::{block, counted, cut, escape, muted};
 use crate::pca::CHOOSE;
+use crate::shown;
 use crate::table::Table;
 
 /// Smallest share of the model's genes that cells to embed must have.
@@ -118,7 +119,7 @@ impl Model {
         let found = self.classes_of(&embedding)?;
         let columns = found.label.levels().iter().zip(found.probabilities.columns());
         let table = Table::build().text("cell", embedding.cell_names());
-        columns.fold(table, |t, (name, p)| t.numbers(name, p.iter().map(|v| f64::from(*v)).collect())).done()
+        columns.fold(table, |t, (name, p)| t.numbers(name, p.iter().map(|v| f64::from(*v)).collect::<Vec<_>>())).run()
     }
 
     fn classes_of(&self, embedding: &Embedding) -> Result<tutti::systems::concord::PredictedClasses> {
@@ -216,7 +217,7 @@ impl Model {
             .flatten()
             .map(|(n, v)| (n.clone(), v.to_string().trim_matches('"').to_owned()))
             .unzip();
-        Table::build().text("setting", names).text("value", values).done()
+        Table::build().text("setting", names).text("value", values).run()
     }
 
     /// What the mini-batches of the first epoch were made of, a row per batch.
@@ -227,13 +228,13 @@ impl Model {
         let composition = self.inner.run.composition.as_ref();
         let domains = &composition.ok_or_else(|| Error::usage("a loaded model does not know its mini-batches"))?.domains;
         Table::build()
-            .text("batch", domains.iter().map(|d| d.domain.clone()).collect())
-            .integers("cells", domains.iter().map(|d| d.n_cells as i64).collect())
-            .integers("mini-batches", domains.iter().map(|d| d.n_batches as i64).collect())
-            .numbers("cells per mini-batch", domains.iter().map(|d| d.mean_size).collect())
-            .numbers("share of own batch", domains.iter().map(|d| d.intra_domain).collect())
-            .integers("cells used", domains.iter().map(|d| d.n_used as i64).collect())
-            .done()
+            .text("batch", domains.iter().map(|d| d.domain.clone()).collect::<Vec<_>>())
+            .integers("cells", domains.iter().map(|d| d.n_cells as i64).collect::<Vec<_>>())
+            .integers("mini-batches", domains.iter().map(|d| d.n_batches as i64).collect::<Vec<_>>())
+            .numbers("cells per mini-batch", domains.iter().map(|d| d.mean_size).collect::<Vec<_>>())
+            .numbers("share of own batch", domains.iter().map(|d| d.intra_domain).collect::<Vec<_>>())
+            .integers("cells used", domains.iter().map(|d| d.n_used as i64).collect::<Vec<_>>())
+            .run()
     }
 
     /// Writes the model: settings, weights, names, how values are treated, history. The command line and R read it too.
@@ -326,7 +327,7 @@ impl Rich for Model {
 /// What a console shows.
 impl std::fmt::Debug for Model {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.content().text)
+        shown::debug(self, &self.content().text, f)
     }
 }
 

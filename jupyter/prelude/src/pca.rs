@@ -4,6 +4,7 @@ use tutti::neighbors::Metric;
 use tutti::preprocess::{PcaConfig, PrepareConfig};
 use tutti::threads::Threads;
 
+use crate::builder::changed;
 use crate::cells::Cells;
 use crate::display::warn;
 use crate::embedding::Embedding;
@@ -39,33 +40,28 @@ pub struct PcaRun {
 
 impl PcaRun {
     /// Components. Default 50, or as many as there can be.
-    pub fn n_components(mut self, n: usize) -> PcaRun {
-        self.n_components = Some(n);
-        self
+    pub fn n_components(&self, n: usize) -> PcaRun {
+        changed(self, |run| run.n_components = Some(n))
     }
 
     /// Column of batches, within which highly variable genes are looked for, as [`crate::concord()`] does.
-    pub fn batch(mut self, column: &str) -> PcaRun {
-        self.batch = Some(column.to_owned());
-        self
+    pub fn batch(&self, column: &str) -> PcaRun {
+        changed(self, |run| run.batch = Some(column.to_owned()))
     }
 
     /// Highly variable genes; 0 takes all. Default 2000 where there are more.
-    pub fn hvg(mut self, n: usize) -> PcaRun {
-        self.hvg = Some(n);
-        self
+    pub fn hvg(&self, n: usize) -> PcaRun {
+        changed(self, |run| run.hvg = Some(n))
     }
 
     /// Names the starting directions. Default 0.
-    pub fn seed(mut self, seed: u64) -> PcaRun {
-        self.seed = seed;
-        self
+    pub fn seed(&self, seed: u64) -> PcaRun {
+        changed(self, |run| run.seed = seed)
     }
 
     /// Threads; the result does not depend on them. Default: all processors.
-    pub fn threads(mut self, n: usize) -> PcaRun {
-        self.threads = n;
-        self
+    pub fn threads(&self, n: usize) -> PcaRun {
+        changed(self, |run| run.threads = n)
     }
 
     /// Computes them.

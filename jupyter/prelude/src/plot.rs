@@ -5,17 +5,19 @@ use std::path::Path;
 use tutti::data::Categorical;
 use tutti_figures::{Color, ColorMap, EmbeddingOptions, Panel, embedding_by_level, embedding_grid};
 
+use crate::builder::changed;
 use crate::column::{Column, ColumnRef, Referred, Values};
 use crate::display::{Content, Rich, show};
 use crate::embedding::Embedding;
 use crate::error::{Error, Result, find};
 use crate::figure::{Figure, failed};
+use crate::shown;
 
 /// A scatter of cells in the making. It is drawn when it is the last expression of a cell, or by [`Plot::run`].
 #[derive(Clone)]
 pub struct Plot {
     of: Embedding,
-    panels: Vec<Coloring>,
+    panels: Vec<(Coloring, Option<String>)>,
     title: Option<String>,
     split: Option<ColumnRef>,
     map: Option<String>,
@@ -47,72 +49,55 @@ impl Plot {
 
     /// Colours by a column: one at hand, or the name of a column of obs. Each call adds a panel.
     pub fn color_by(&self, column: impl Into<ColumnRef>) -> Plot {
-        let mut plot = self.clone();
-        plot.panels.push(Coloring::By(column.into()));
-        plot
+        changed(self, |plot| plot.panels.push((Coloring::By(column.into()), None)))
     }
 
     /// A panel that shows the cells of one level in colour, all others grey.
     pub fn highlight(&self, column: impl Into<ColumnRef>, level: &str) -> Plot {
-        let mut plot = self.clone();
-        plot.panels.push(Coloring::Level(column.into(), level.to_owned()));
-        plot
+        changed(self, |plot| plot.panels.push((Coloring::Level(column.into(), level.to_owned()), None)))
     }
 
     /// A panel that shows how many cells lie around.
     pub fn density(&self) -> Plot {
-        let mut plot = self.clone();
-        plot.panels.push(Coloring::Density);
-        plot
+        changed(self, |plot| plot.panels.push((Coloring::Density, None)))
     }
 
     /// A panel per level of a column, its cells before all others in grey.
     pub fn split_by(&self, column: impl Into<ColumnRef>) -> Plot {
-        let mut plot = self.clone();
-        plot.split = Some(column.into());
-        plot
+        changed(self, |plot| plot.split = Some(column.into()))
     }
 
-    /// What stands above the panel; without it, the name of the column. Of several panels, each keeps the name of its column.
+    /// What stands above the panel that was added last; without it, the name of the column.
     pub fn title(&self, title: &str) -> Plot {
-        let mut plot = self.clone();
-        plot.title = Some(title.to_owned());
-        plot
+        changed(self, |plot| match plot.panels.last_mut() {
+            Some((_, of_panel)) => *of_panel = Some(title.to_owned()),
+            None => plot.title = Some(title.to_owned()),
+        })
     }
 
     /// Writes the name of each category amid its cells.
     pub fn label_clusters(&self) -> Plot {
-        let mut plot = self.clone();
-        plot.options.label_clusters = true;
-        plot
+        changed(self, |plot| plot.options.label_clusters = true)
     }
 
     /// Side of a panel in pixels. Default 260, or 360 where there is a single one.
     pub fn panel_size(&self, pixels: f64) -> Plot {
-        let mut plot = self.clone();
-        plot.options.panel_size = pixels;
-        plot
+        changed(self, |plot| plot.options.panel_size = pixels)
     }
 
     /// Panels side by side. Default 2, or 3 of a split.
     pub fn n_columns(&self, n: usize) -> Plot {
-        let mut plot = self.clone();
-        plot.n_columns = Some(n);
-        plot
+        changed(self, |plot| plot.n_columns = Some(n))
     }
 
     /// Radius of a point in pixels; without it, one that fits the number of cells.
     pub fn point_radius(&self, pixels: f64) -> Plot {
-        let mut plot = self.clone();
-        plot.options.point_radius = Some(pixels);
-        plot
+        changed(self, |plot| plot.options.point_radius = Some(pixels))
     }
 
     /// Colours of numbers: `"viridis"` (default), `"diverging"` or `"blues"`.
     pub fn color_map(&self, name: &str) -> Plot {
-        let mut plot = self.clone();
-        plot.map = Some(name.to_owned());
-        plot
+        changed(self, |plot| plot.map = Some(name.to_owned()))
     }
 
     /// Draws the scatter.
@@ -134,12 +119,16 @@ impl Plot {
             return Ok(Figure::new(&name, embedding_by_level(points, &column, &options)?));
         }
         let map = parse_map(self.map.as_deref().unwrap_or("viridis"))?;
-        let mut chosen = self.panels.iter().map(|p| self.choose(p)).collect::<Result<Vec<(String, Chosen)>>>()?;
+        let titled = |(coloring, title): &(Coloring, Option<String>)| {
+            self.choose(coloring).map(|(name, chosen)| (title.clone().unwrap_or(name), chosen))
+        };
+        let mut chosen = self.panels.iter().map(titled).collect::<Result<Vec<(String, Chosen)>>>()?;
         if chosen.is_empty() {
-            chosen.push((self.title.clone().unwrap_or_default(), Chosen::Plain));
+            chosen.push((String::new(), Chosen::Plain));
         }
-        if let ([one], Some(title)) = (&mut chosen[..], &self.title) {
-            one.0 = title.clone();
+        // A title that was given before the first panel.
+        if let (None | Some((_, None)), Some(title)) = (self.panels.first(), &self.title) {
+            chosen[0].0 = title.clone();
         }
         let panels: Vec<Panel<'_>> = chosen.iter().map(|(title, c)| Panel { title, points, color: c.color(map) }).collect();
         let size = if panels.len() == 1 { 360.0 } else { self.options.panel_size };
@@ -197,7 +186,8 @@ pub(crate) fn resolve(of: &Embedding, column: &ColumnRef) -> Result<Column> {
         (Referred::Column(column), _) => column.clone().checked(of.n_cells()),
         (Referred::Name(_), Some(cells)) => cells.column(column),
         (Referred::Name(name), None) => {
-            Err(Error::usage(format!("`{}` does not know its cells; give the column itself instead of `{name}`", of.name())))
+            let ways = format!("say of which it is by `.with_cells(&cells)?`, or give the column itself instead of `{name}`");
+            Err(Error::usage(format!("`{}` does not know its cells; {ways}", of.name())))
         }
     }
 }
@@ -235,6 +225,6 @@ impl Rich for Plot {
 /// What a console shows.
 impl std::fmt::Debug for Plot {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "scatter of {}", self.of.name())
+        shown::debug(self, &format!("scatter of {}", self.of.name()), f)
     }
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use tutti_figures::{Color, ColorMap, scatter_3d};
 
+use crate::builder::changed;
 use crate::column::{Column, ColumnRef, Values};
 use crate::display::{Content, Rich, show};
 use crate::embedding::Embedding;
@@ -11,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::figure::failed;
 use crate::html::{LINE, escape};
 use crate::plot::resolve;
+use crate::shown;
 
 /// A scatter of three dimensions in the making. It is drawn when it is the last expression of a cell.
 #[derive(Clone)]
@@ -29,23 +31,17 @@ impl Plot3d {
 
     /// Colours by a column: one at hand, or the name of a column of obs. Of several, the page lets choose.
     pub fn color_by(&self, column: impl Into<ColumnRef>) -> Plot3d {
-        let mut plot = self.clone();
-        plot.columns.push(column.into());
-        plot
+        changed(self, |plot| plot.columns.push(column.into()))
     }
 
     /// What stands above it.
     pub fn title(&self, title: &str) -> Plot3d {
-        let mut plot = self.clone();
-        plot.title = title.to_owned();
-        plot
+        changed(self, |plot| plot.title = title.to_owned())
     }
 
     /// Height in pixels. Default 480.
     pub fn height(&self, pixels: f64) -> Plot3d {
-        let mut plot = self.clone();
-        plot.height = pixels;
-        plot
+        changed(self, |plot| plot.height = pixels)
     }
 
     /// The page as HTML.
@@ -111,6 +107,6 @@ impl Rich for Plot3d {
 /// What a console shows.
 impl std::fmt::Debug for Plot3d {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.content().text)
+        shown::debug(self, &self.content().text, f)
     }
 }

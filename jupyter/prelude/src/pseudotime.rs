@@ -4,6 +4,7 @@ use tutti::downstream::{diffusion_pseudotime, graph_pseudotime, medoid};
 use tutti::neighbors::{NeighborConfig, nearest_self};
 use tutti::threads::Threads;
 
+use crate::builder::changed;
 use crate::column::{Column, ColumnRef, Values};
 use crate::embedding::Embedding;
 use crate::error::{Error, Result, find};
@@ -36,45 +37,38 @@ enum Root {
 
 impl Pseudotime {
     /// The root is the cell at this place, from 0.
-    pub fn root(mut self, cell: usize) -> Pseudotime {
-        self.root = Some(Root::Cell(cell));
-        self
+    pub fn root(&self, cell: usize) -> Pseudotime {
+        changed(self, |run| run.root = Some(Root::Cell(cell)))
     }
 
     /// The root is the cell of this name.
-    pub fn root_cell(mut self, name: &str) -> Pseudotime {
-        self.root = Some(Root::Named(name.to_owned()));
-        self
+    pub fn root_cell(&self, name: &str) -> Pseudotime {
+        changed(self, |run| run.root = Some(Root::Named(name.to_owned())))
     }
 
     /// The root is the cell in the middle of the cells of this level of a column.
-    pub fn root_in(mut self, column: impl Into<ColumnRef>, level: &str) -> Pseudotime {
-        self.root = Some(Root::Within(column.into(), level.to_owned()));
-        self
+    pub fn root_in(&self, column: impl Into<ColumnRef>, level: &str) -> Pseudotime {
+        changed(self, |run| run.root = Some(Root::Within(column.into(), level.to_owned())))
     }
 
     /// Neighbours per cell in the graph, the cell itself among them. Default 15.
-    pub fn n_neighbors(mut self, n: usize) -> Pseudotime {
-        self.n_neighbors = n;
-        self
+    pub fn n_neighbors(&self, n: usize) -> Pseudotime {
+        changed(self, |run| run.n_neighbors = n)
     }
 
     /// Diffusion components that are used. Default 10.
-    pub fn n_components(mut self, n: usize) -> Pseudotime {
-        self.n_components = n;
-        self
+    pub fn n_components(&self, n: usize) -> Pseudotime {
+        changed(self, |run| run.n_components = n)
     }
 
     /// Length of the shortest path over the graph instead of diffusion.
-    pub fn shortest_path(mut self) -> Pseudotime {
-        self.by_path = true;
-        self
+    pub fn shortest_path(&self) -> Pseudotime {
+        changed(self, |run| run.by_path = true)
     }
 
     /// Threads; the result does not depend on them. Default: all processors.
-    pub fn threads(mut self, n: usize) -> Pseudotime {
-        self.threads = n;
-        self
+    pub fn threads(&self, n: usize) -> Pseudotime {
+        changed(self, |run| run.threads = n)
     }
 
     /// Measures it.

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use tutti_io::{Backed, ReadOptions};
 
+use crate::builder::changed;
 use crate::cells::Cells;
 use crate::error::Result;
 
@@ -29,34 +30,29 @@ pub struct Reading {
 
 impl Reading {
     /// Layer of an h5ad file to read instead of X.
-    pub fn layer(mut self, name: &str) -> Reading {
-        self.options.layer = Some(name.to_owned());
-        self
+    pub fn layer(&self, name: &str) -> Reading {
+        changed(self, |run| run.options.layer = Some(name.to_owned()))
     }
 
     /// Reads `raw` of an h5ad file instead of X.
-    pub fn raw(mut self) -> Reading {
-        self.options.raw = true;
-        self
+    pub fn raw(&self) -> Reading {
+        changed(self, |run| run.options.raw = true)
     }
 
     /// Genome of a 10x file that holds several.
-    pub fn genome(mut self, name: &str) -> Reading {
-        self.options.genome = Some(name.to_owned());
-        self
+    pub fn genome(&self, name: &str) -> Reading {
+        changed(self, |run| run.options.genome = Some(name.to_owned()))
     }
 
     /// Leaves the matrix of an h5ad file on the disk and reads each mini-batch from there, for files larger than memory. Without it, this is done
     /// above 200 million values.
-    pub fn backed(mut self) -> Reading {
-        self.options.backed = Backed::Always;
-        self
+    pub fn backed(&self) -> Reading {
+        changed(self, |run| run.options.backed = Backed::Always)
     }
 
     /// Leaves the matrix of an h5ad file out: names, obs, var and obsm only, e.g. to score embeddings.
-    pub fn without_x(mut self) -> Reading {
-        self.options.without_x = true;
-        self
+    pub fn without_x(&self) -> Reading {
+        changed(self, |run| run.options.without_x = true)
     }
 
     /// Reads the file.

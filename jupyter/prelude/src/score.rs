@@ -6,6 +6,7 @@ use ndarray::Array2;
 use tutti::benchmark::{BenchmarkConfig, BenchmarkInput, Family, Score, benchmark};
 use tutti::threads::Threads;
 
+use crate::builder::changed;
 use crate::cells::Cells;
 use crate::column::ColumnRef;
 use crate::display::{Content, Rich, show};
@@ -13,6 +14,7 @@ use crate::embedding::{Embedding, parse_metric};
 use crate::error::{Error, Result};
 use crate::figure::Figure;
 use crate::html::{LINE, MUTED, SURFACE, block, escape, muted};
+use crate::shown;
 use crate::table::Table;
 
 /// Scores embeddings by labels and batches, and ranks them: `score(&cells).label("cell_type").batch("tech").embedding(&z).run()?`.
@@ -56,63 +58,53 @@ enum Truth {
 
 impl Scoring {
     /// The cell types: the name of a column of obs, or a column.
-    pub fn label(mut self, column: impl Into<ColumnRef>) -> Scoring {
-        self.label = Some(column.into());
-        self
+    pub fn label(&self, column: impl Into<ColumnRef>) -> Scoring {
+        changed(self, |run| run.label = Some(column.into()))
     }
 
     /// The experimental batches: the name of a column of obs, or a column.
-    pub fn batch(mut self, column: impl Into<ColumnRef>) -> Scoring {
-        self.batch = Some(column.into());
-        self
+    pub fn batch(&self, column: impl Into<ColumnRef>) -> Scoring {
+        changed(self, |run| run.batch = Some(column.into()))
     }
 
     /// An embedding to score; may be repeated. Default: all of obsm.
-    pub fn embedding(mut self, embedding: impl Into<Embedding>) -> Scoring {
-        self.embeddings.push(embedding.into());
-        self
+    pub fn embedding(&self, embedding: impl Into<Embedding>) -> Scoring {
+        changed(self, |run| run.embeddings.push(embedding.into()))
     }
 
     /// The embedding before integration, for the comparison of explained variance. Default: the one called `X_pca`, among those scored or in obsm.
-    pub fn before(mut self, embedding: impl Into<Embedding>) -> Scoring {
-        self.before = Some(embedding.into());
-        self
+    pub fn before(&self, embedding: impl Into<Embedding>) -> Scoring {
+        changed(self, |run| run.before = Some(embedding.into()))
     }
 
     /// What the cells truly are, to compare distances and neighbourhoods with: the name of a layer or in obsm. Simulated cells have `"no_noise"`.
-    pub fn truth(mut self, name: &str) -> Scoring {
-        self.truth = Some(Truth::Name(name.to_owned()));
-        self
+    pub fn truth(&self, name: &str) -> Scoring {
+        changed(self, |run| run.truth = Some(Truth::Name(name.to_owned())))
     }
 
     /// As [`Scoring::truth`], as an embedding.
-    pub fn truth_embedding(mut self, embedding: impl Into<Embedding>) -> Scoring {
-        self.truth = Some(Truth::Embedding(embedding.into()));
-        self
+    pub fn truth_embedding(&self, embedding: impl Into<Embedding>) -> Scoring {
+        changed(self, |run| run.truth = Some(Truth::Embedding(embedding.into())))
     }
 
     /// Betti numbers that the data truly have: components less one, loops, cavities; `[4, 0, 0]` for five clusters, `[0, 1, 0]` for a circle.
-    pub fn betti(mut self, numbers: [usize; 3]) -> Scoring {
-        self.betti = Some(numbers);
-        self
+    pub fn betti(&self, numbers: [usize; 3]) -> Scoring {
+        changed(self, |run| run.betti = Some(numbers))
     }
 
     /// Distance for all embeddings: `"euclidean"`, as scIB takes it (default), or `"cosine"`.
-    pub fn metric(mut self, name: &str) -> Scoring {
-        self.metric = name.to_owned();
-        self
+    pub fn metric(&self, name: &str) -> Scoring {
+        changed(self, |run| run.metric = name.to_owned())
     }
 
     /// Names all random draws. Default 0.
-    pub fn seed(mut self, seed: u64) -> Scoring {
-        self.seed = seed;
-        self
+    pub fn seed(&self, seed: u64) -> Scoring {
+        changed(self, |run| run.seed = seed)
     }
 
     /// Threads; the result does not depend on them. Default: all processors.
-    pub fn threads(mut self, n: usize) -> Scoring {
-        self.threads = n;
-        self
+    pub fn threads(&self, n: usize) -> Scoring {
+        changed(self, |run| run.threads = n)
     }
 
     /// Scores the embeddings, best first.
@@ -238,7 +230,7 @@ impl Scores {
         let value = |i: &usize, scores: &[Score]| scores[*i].value.unwrap_or(f64::NAN);
         let columns =
             shown.iter().map(|i| (self.inner[0].1[*i].key, self.inner.iter().map(|(_, s)| value(i, s)).collect::<Vec<_>>()));
-        columns.fold(table, |t, (key, values)| t.numbers(key, values)).done()
+        columns.fold(table, |t, (key, values)| t.numbers(key, values)).run()
     }
 
     /// The table as papers print it.
@@ -396,6 +388,6 @@ impl Scores {
 /// What a console shows.
 impl std::fmt::Debug for Scores {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.as_text(&self.shown()))
+        shown::debug(self, &self.as_text(&self.shown()), f)
     }
 }

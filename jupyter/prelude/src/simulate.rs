@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 use tutti::model::with_settings;
-use tutti::simulate::{Layer, PRESETS, Simulation, Spec};
+use tutti::simulate::{Layer, Overlap, PRESETS, Simulation, Spec};
 use tutti::threads::Threads;
 use tutti_io::{AnnData, ObsColumn};
 
+use crate::builder::changed;
 use crate::cells::Cells;
 use crate::error::Result;
 use crate::table::Table;
@@ -24,7 +25,7 @@ pub fn simulate(preset: &str) -> Result<Cells> {
 
 /// As [`simulate()`], with options: `simulate_with("loop").n_cells(800).seed(1).run()?`.
 pub fn simulate_with(preset: &str) -> SimulateRun {
-    SimulateRun { preset: preset.to_owned(), settings: Vec::new(), threads: 0 }
+    SimulateRun { preset: preset.to_owned(), settings: Vec::new(), n_batches: None, overlap: None, threads: 0 }
 }
 
 /// The ready-made kinds of cells.
@@ -33,7 +34,7 @@ pub fn simulate_with(preset: &str) -> SimulateRun {
 /// None.
 pub fn presets() -> Result<Table> {
     let (names, what): (Vec<&str>, Vec<&str>) = PRESETS.iter().copied().unzip();
-    Table::build().texts("preset", &names).texts("description", &what).done()
+    Table::build().text("preset", &names).text("description", &what).run()
 }
 
 /// What is simulated; [`SimulateRun::run`] does it.
@@ -41,35 +42,56 @@ pub fn presets() -> Result<Table> {
 pub struct SimulateRun {
     preset: String,
     settings: Vec<(String, Value)>,
+    n_batches: Option<usize>,
+    overlap: Option<Overlap>,
     threads: usize,
 }
 
 impl SimulateRun {
     /// Cells instead of those of the preset.
-    pub fn n_cells(self, n: usize) -> SimulateRun {
+    pub fn n_cells(&self, n: usize) -> SimulateRun {
         self.set("n_cells", n)
     }
 
     /// Genes instead of those of the preset.
-    pub fn n_genes(self, n: usize) -> SimulateRun {
+    pub fn n_genes(&self, n: usize) -> SimulateRun {
         self.set("n_genes", n)
     }
 
     /// Seed instead of that of the preset.
-    pub fn seed(self, seed: u64) -> SimulateRun {
+    pub fn seed(&self, seed: u64) -> SimulateRun {
         self.set("seed", seed)
     }
 
-    /// One setting by its name, such as `.set("dropout", 0.3)`; tables as `json!({ .. })`. A wrong name lists all.
-    pub fn set(mut self, name: &str, value: impl Into<serde_json::Value>) -> SimulateRun {
-        self.settings.push((name.to_owned(), value.into()));
-        self
+    /// Batches instead of those of the preset, whose effects they have.
+    pub fn n_batches(&self, n: usize) -> SimulateRun {
+        changed(self, |run| run.n_batches = Some(n))
+    }
+
+    /// How much of the states neighbouring batches share: 0 gives each a part of its own, 1 all states to all. In between, as of the preset
+    /// `"loop"`, which has 0.4, it is the width of the zone around each border, in parts.
+    pub fn overlap(&self, share: f64) -> SimulateRun {
+        let overlap = match share {
+            0.0 => Overlap::None,
+            1.0 => Overlap::Full,
+            share => Overlap::Partial(share),
+        };
+        changed(self, |run| run.overlap = Some(overlap))
+    }
+
+    /// Probability that a value is lost, 0 to below 1, instead of that of the preset.
+    pub fn dropout(&self, probability: f64) -> SimulateRun {
+        self.set("dropout", probability)
+    }
+
+    /// One setting by its name, such as `.set("to_int", true)`; tables as `json!({ .. })`. A wrong name lists all.
+    pub fn set(&self, name: &str, value: impl Into<serde_json::Value>) -> SimulateRun {
+        changed(self, |run| run.settings.push((name.to_owned(), value.into())))
     }
 
     /// Threads; the result does not depend on them. Default: all processors.
-    pub fn threads(mut self, n: usize) -> SimulateRun {
-        self.threads = n;
-        self
+    pub fn threads(&self, n: usize) -> SimulateRun {
+        changed(self, |run| run.threads = n)
     }
 
     /// Simulates.
@@ -78,7 +100,9 @@ impl SimulateRun {
     /// As [`simulate()`]; a setting that there is not or is out of range.
     pub fn run(&self) -> Result<Cells> {
         let changes: Map<String, Value> = self.settings.iter().cloned().collect();
-        let spec: Spec = with_settings(&Spec::preset(&self.preset)?, &changes)?;
+        let mut spec: Spec = with_settings(&Spec::preset(&self.preset)?, &changes)?;
+        spec.batches.n = self.n_batches.unwrap_or(spec.batches.n);
+        spec.batches.overlap = self.overlap.unwrap_or(spec.batches.overlap);
         let (simulation, x, truth) = Threads::new(self.threads)?.run(|| -> tutti::Result<_> {
             let simulation = Simulation::new(&spec)?;
             let (x, truth) = (simulation.matrix(Layer::Measured)?, simulation.matrix(Layer::NoNoise)?);

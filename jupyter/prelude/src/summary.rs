@@ -4,6 +4,7 @@ use crate::cells::Cells;
 use crate::column::Column;
 use crate::display::{Content, Rich};
 use crate::html::{block, counted, cut, escape, muted, number, thousands};
+use crate::shown;
 use crate::table::Table;
 
 /// Columns, embeddings and others that are listed.
@@ -91,6 +92,6 @@ impl Rich for Cells {
 /// What a console shows.
 impl std::fmt::Debug for Cells {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.content().text)
+        shown::debug(self, &self.content().text, f)
     }
 }

@@ -7,10 +7,12 @@ use polars::prelude::{
     AnyValue, Column as PolarsColumn, CsvWriter, DataFrame, DataType, ParquetWriter, SerWriter, SortMultipleOptions,
 };
 
+use crate::builder::changed;
 use crate::column::{Column, Values};
 use crate::display::{Content, Rich, show};
 use crate::error::{Error, Result, find};
 use crate::html::{LINE, MUTED, SURFACE, block, counted, cut, escape, muted, number};
+use crate::shown;
 
 /// A table, behind it a polars data frame. Cheap to clone.
 #[derive(Clone)]
@@ -62,6 +64,16 @@ impl Table {
         Ok(Column::new(name, Values::Category(tutti::data::Categorical::from_values(texts)), None))
     }
 
+    /// These columns, in this order.
+    ///
+    /// # Errors
+    /// For a name that there is not, naming those there are, or one given twice.
+    pub fn select<S: AsRef<str>>(&self, columns: impl AsRef<[S]>) -> Result<Table> {
+        let there = self.columns();
+        let at = columns.as_ref().iter().map(|name| find("column", name.as_ref(), &there)).collect::<Result<Vec<usize>>>()?;
+        Columns { columns: at.into_iter().map(|at| self.inner.columns()[at].clone()).collect() }.run()
+    }
+
     /// The first `n` rows.
     pub fn head(&self, n: usize) -> Table {
         Table::new(self.inner.head(Some(n)))
@@ -106,41 +118,55 @@ impl Table {
         show(self);
     }
 
-    pub(crate) fn build() -> Columns {
+    /// A table of your own: `Table::build().text("method", ["a", "b"]).numbers("score", [0.5, 0.7]).run()?`.
+    pub fn build() -> Columns {
         Columns { columns: Vec::new() }
     }
 }
 
-/// A table in the making.
-pub(crate) struct Columns {
+/// A table in the making; [`Columns::run`] makes it.
+#[derive(Clone)]
+pub struct Columns {
     columns: Vec<PolarsColumn>,
 }
 
 impl Columns {
-    pub fn text(mut self, name: &str, values: Vec<String>) -> Self {
-        self.columns.push(PolarsColumn::new(name.into(), values));
-        self
+    /// A column of texts.
+    pub fn text<S: AsRef<str>>(&self, name: &str, values: impl AsRef<[S]>) -> Columns {
+        let values: Vec<&str> = values.as_ref().iter().map(AsRef::as_ref).collect();
+        changed(self, |table| table.columns.push(PolarsColumn::new(name.into(), values)))
     }
 
-    pub fn texts(self, name: &str, values: &[&str]) -> Self {
-        self.text(name, values.iter().map(|v| (*v).to_owned()).collect())
+    /// A column of whole numbers; those beyond 64 bits are missing.
+    pub fn integers<N: Copy + TryInto<i64>>(&self, name: &str, values: impl AsRef<[N]>) -> Columns {
+        let values: Vec<Option<i64>> = values.as_ref().iter().map(|v| (*v).try_into().ok()).collect();
+        changed(self, |table| table.columns.push(PolarsColumn::new(name.into(), values)))
     }
 
-    pub fn integers(mut self, name: &str, values: Vec<i64>) -> Self {
-        self.columns.push(PolarsColumn::new(name.into(), values));
-        self
+    /// A column of numbers; what is not finite is missing.
+    pub fn numbers<N: Copy + Into<f64>>(&self, name: &str, values: impl AsRef<[N]>) -> Columns {
+        let values: Vec<Option<f64>> =
+            values.as_ref().iter().map(|v| Some((*v).into()).filter(|v: &f64| v.is_finite())).collect();
+        changed(self, |table| table.columns.push(PolarsColumn::new(name.into(), values)))
     }
 
-    /// What is not finite is missing.
-    pub fn numbers(mut self, name: &str, values: Vec<f64>) -> Self {
-        let values: Vec<Option<f64>> = values.into_iter().map(|v| v.is_finite().then_some(v)).collect();
-        self.columns.push(PolarsColumn::new(name.into(), values));
-        self
-    }
-
-    pub fn done(self) -> Result<Table> {
+    /// Makes the table.
+    ///
+    /// # Errors
+    /// Columns of unequal length, or two of one name.
+    pub fn run(&self) -> Result<Table> {
         let height = self.columns.first().map_or(0, PolarsColumn::len);
-        Ok(Table::new(DataFrame::new(height, self.columns)?))
+        for (i, column) in self.columns.iter().enumerate() {
+            let (name, n) = (column.name(), column.len());
+            if n != height {
+                let first = self.columns[0].name();
+                return Err(Error::usage(format!("`{name}` has {n} values and `{first}` {height}; give as many in each column")));
+            }
+            if self.columns[..i].iter().any(|other| other.name() == name) {
+                return Err(Error::usage(format!("there are two columns `{name}`; give each a name of its own")));
+            }
+        }
+        Ok(Table::new(DataFrame::new(height, self.columns.clone())?))
     }
 }
 
@@ -311,7 +337,7 @@ fn as_text(grid: &[Vec<Shown>]) -> String {
 /// What a console shows.
 impl std::fmt::Debug for Table {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.content().text)
+        shown::debug(self, &self.content().text, f)
     }
 }
 
@@ -327,10 +353,13 @@ mod tests {
 
     fn table(n: usize) -> Table {
         Table::build()
-            .text("gene", (0..n).map(|i| if i == 1 { "<script>alert(1)</script>".into() } else { format!("G{i}") }).collect())
-            .numbers("score", (0..n).map(|i| if i == 0 { f64::NAN } else { i as f64 / 3.0 }).collect())
-            .integers("cells", (0..n as i64).collect())
-            .done()
+            .text(
+                "gene",
+                (0..n).map(|i| if i == 1 { "<script>alert(1)</script>".into() } else { format!("G{i}") }).collect::<Vec<_>>(),
+            )
+            .numbers("score", (0..n).map(|i| if i == 0 { f64::NAN } else { i as f64 / 3.0 }).collect::<Vec<_>>())
+            .integers("cells", (0..n as i64).collect::<Vec<_>>())
+            .run()
             .unwrap()
     }
 
@@ -341,7 +370,7 @@ mod tests {
         assert_eq!(html.matches("<tr>").count(), 1 + 21);
         assert!(html.contains("1,000 rows × 3 columns; not shown: 980 rows"), "{html}");
         assert!(html.contains(">G9<") && html.contains(">G990<") && !html.contains(">G10<") && !html.contains(">G989<"));
-        let wide = (0..50).fold(Table::build(), |t, i| t.integers(&format!("c{i}"), vec![1])).done().unwrap().content();
+        let wide = (0..50).fold(Table::build(), |t, i| t.integers(&format!("c{i}"), vec![1])).run().unwrap().content();
         assert!(wide.as_html().unwrap().contains("1 row × 50 columns; not shown: 30 columns"));
         assert!(wide.as_text().lines().all(|l| l.chars().count() <= LINE_WIDTH + 1));
     }

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use tutti::metrics::{BettiCurve, Interval, TopologyConfig, betti_curves, persistence, topology_score};
 use tutti::threads::Threads;
 
+use crate::builder::changed;
 use crate::display::{Content, Rich, show};
 use crate::embedding::{Embedding, parse_metric};
 use crate::error::{Error, Result};
 use crate::figure::{Figure, failed};
 use crate::html::{block, number};
+use crate::shown;
 use crate::table::Table;
 
 /// Lengths at which Betti numbers are counted, as in the CONCORD paper.
@@ -42,39 +44,33 @@ pub struct TopologyRun {
 
 impl TopologyRun {
     /// Highest dimension: 0 components, 1 loops, 2 cavities. Default 2.
-    pub fn max_dim(mut self, dim: usize) -> TopologyRun {
-        self.config.max_dim = dim;
-        self
+    pub fn max_dim(&self, dim: usize) -> TopologyRun {
+        changed(self, |run| run.config.max_dim = dim)
     }
 
     /// Cells of the sample at most. Default 400.
-    pub fn max_points(mut self, n: usize) -> TopologyRun {
-        self.config.max_points = n;
-        self
+    pub fn max_points(&self, n: usize) -> TopologyRun {
+        changed(self, |run| run.config.max_points = n)
     }
 
     /// Longest edge. Default: as long as anything lives.
-    pub fn threshold(mut self, length: f64) -> TopologyRun {
-        self.config.threshold = Some(length);
-        self
+    pub fn threshold(&self, length: f64) -> TopologyRun {
+        changed(self, |run| run.config.threshold = Some(length))
     }
 
     /// Distance: `"cosine"` or `"euclidean"`. Default: that of the embedding.
-    pub fn metric(mut self, name: &str) -> TopologyRun {
-        self.metric = Some(name.to_owned());
-        self
+    pub fn metric(&self, name: &str) -> TopologyRun {
+        changed(self, |run| run.metric = Some(name.to_owned()))
     }
 
     /// Names the draw of the sample. Default 0.
-    pub fn seed(mut self, seed: u64) -> TopologyRun {
-        self.config.seed = seed;
-        self
+    pub fn seed(&self, seed: u64) -> TopologyRun {
+        changed(self, |run| run.config.seed = seed)
     }
 
     /// Threads; the result does not depend on them. Default: all processors.
-    pub fn threads(mut self, n: usize) -> TopologyRun {
-        self.threads = n;
-        self
+    pub fn threads(&self, n: usize) -> TopologyRun {
+        changed(self, |run| run.threads = n)
     }
 
     /// Computes the diagrams.
@@ -125,10 +121,10 @@ impl Topology {
             self.inner.diagrams.iter().enumerate().flat_map(|(d, i)| i.iter().map(move |i| (d, i))).collect();
         all.sort_by(|a, b| (b.1.death - b.1.birth).total_cmp(&(a.1.death - a.1.birth)));
         Table::build()
-            .integers("dimension", all.iter().map(|(d, _)| *d as i64).collect())
-            .numbers("birth", all.iter().map(|(_, i)| i.birth).collect())
-            .numbers("death", all.iter().map(|(_, i)| i.death).collect())
-            .done()
+            .integers("dimension", all.iter().map(|(d, _)| *d as i64).collect::<Vec<_>>())
+            .numbers("birth", all.iter().map(|(_, i)| i.birth).collect::<Vec<_>>())
+            .numbers("death", all.iter().map(|(_, i)| i.death).collect::<Vec<_>>())
+            .run()
     }
 
     /// The persistence diagram.
@@ -177,9 +173,9 @@ pub fn plot_betti(topologies: &[Topology]) -> Result<Figure> {
 impl Rich for Topology {
     fn content(&self) -> Content {
         let brief = self.brief();
-        match self.plot().and_then(|f| f.svg()) {
-            Ok(svg) => {
-                let html = block(&format!("{}<div>{svg}</div>", crate::html::muted(&brief)));
+        match self.plot().and_then(|f| f.html()) {
+            Ok(figure) => {
+                let html = block(&format!("{}<div>{figure}</div>", crate::html::muted(&brief)));
                 Content::text(brief).with_html(html)
             }
             Err(error) => failed(&error),
@@ -190,6 +186,6 @@ impl Rich for Topology {
 /// What a console shows.
 impl std::fmt::Debug for Topology {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.brief())
+        shown::debug(self, &self.brief(), f)
     }
 }

@@ -6,6 +6,7 @@ use tutti::data::Categorical;
 use tutti::downstream::{LabelTransfer, NeighborWeights, Rejection, TransferConfig, transfer_labels, transfer_values};
 use tutti::threads::Threads;
 
+use crate::builder::changed;
 use crate::cells::Cells;
 use crate::column::{Column, ColumnRef, Values};
 use crate::display::{Content, Rich, show, warn};
@@ -14,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::html::{block, counted, escape, muted, thousands};
 use crate::layout::Layout;
 use crate::plot::resolve;
+use crate::shown;
 use crate::table::Table;
 
 /// Names query cells after their five nearest reference cells, weighted by similarity: `transfer(&reference_z, "cell_type", &query_z)?`, where both
@@ -58,45 +60,38 @@ pub struct Transfer {
 
 impl Transfer {
     /// Reference cells that vote on each query cell. Default 5.
-    pub fn n_neighbors(mut self, n: usize) -> Transfer {
-        self.config.n_neighbors = n;
-        self
+    pub fn n_neighbors(&self, n: usize) -> Transfer {
+        changed(self, |run| run.config.n_neighbors = n)
     }
 
     /// Distance: `"cosine"`, by which contrastive embeddings are trained (default), or `"euclidean"`.
-    pub fn metric(mut self, name: &str) -> Transfer {
-        self.metric = Some(name.to_owned());
-        self
+    pub fn metric(&self, name: &str) -> Transfer {
+        changed(self, |run| run.metric = Some(name.to_owned()))
     }
 
     /// How much a neighbour counts: `"similarity"` (default), `"gaussian"` or `"uniform"`.
-    pub fn weights(mut self, name: &str) -> Transfer {
-        self.weights = Some(name.to_owned());
-        self
+    pub fn weights(&self, name: &str) -> Transfer {
+        changed(self, |run| run.weights = Some(name.to_owned()))
     }
 
     /// Marks cells with a smaller score as unknown.
-    pub fn min_confidence(mut self, score: f64) -> Transfer {
-        self.rejection.min_confidence = Some(score as f32);
-        self
+    pub fn min_confidence(&self, score: f64) -> Transfer {
+        changed(self, |run| run.rejection.min_confidence = Some(score as f32))
     }
 
     /// Marks cells with a larger novelty as unknown; 0.99 marks 1 % of cells like those of the reference.
-    pub fn max_novelty(mut self, novelty: f64) -> Transfer {
-        self.rejection.max_novelty = Some(novelty as f32);
-        self
+    pub fn max_novelty(&self, novelty: f64) -> Transfer {
+        changed(self, |run| run.rejection.max_novelty = Some(novelty as f32))
     }
 
     /// Names the draws of the approximate search, taken above 100,000 reference cells. Default 0.
-    pub fn seed(mut self, seed: u64) -> Transfer {
-        self.config.seed = seed;
-        self
+    pub fn seed(&self, seed: u64) -> Transfer {
+        changed(self, |run| run.config.seed = seed)
     }
 
     /// Threads; the result does not depend on them. Default: all processors.
-    pub fn threads(mut self, n: usize) -> Transfer {
-        self.threads = n;
-        self
+    pub fn threads(&self, n: usize) -> Transfer {
+        changed(self, |run| run.threads = n)
     }
 
     /// Transfers the labels.
@@ -105,7 +100,8 @@ impl Transfer {
     /// As [`transfer()`]; a limit outside its range.
     pub fn run(&self) -> Result<Transferred> {
         let column = resolve(&self.reference, &self.labels)?;
-        let labels = column.categorical()?.drop_unused();
+        let all = column.categorical()?;
+        let labels = all.drop_unused();
         let n_unlabelled = labels.codes().iter().filter(|code| code.is_none()).count();
         if n_unlabelled > 0 {
             warn(&format!("{n_unlabelled} of {} reference cells have no `{}` and take no part", labels.len(), column.name()));
@@ -119,7 +115,8 @@ impl Transfer {
             false => Some(found.unknown(&self.rejection)?),
         };
         let name = if column.name().is_empty() { "label".to_owned() } else { column.name() };
-        Ok(Transferred { inner: Arc::new(Inner { found, unknown, name }) })
+        let label = in_levels_of(&all, &found.label);
+        Ok(Transferred { inner: Arc::new(Inner { found, label, unknown, name }) })
     }
 
     fn resolved(&self) -> Result<TransferConfig> {
@@ -147,6 +144,8 @@ pub struct Transferred {
 
 struct Inner {
     found: LabelTransfer,
+    /// The labels in all levels of the reference's column, by whose order they have its colours.
+    label: Categorical,
     unknown: Option<Vec<bool>>,
     name: String,
 }
@@ -154,13 +153,13 @@ struct Inner {
 impl Transferred {
     /// The label of every query cell, in the levels and colours of the reference.
     pub fn labels(&self) -> Column {
-        Column::new(&self.column_name(""), Values::Category(self.inner.found.label.clone()), None)
+        Column::new(&self.column_name(""), Values::Category(self.inner.label.clone()), None)
     }
 
     /// The label of every query cell; none where it is unknown by the limits that were given.
     pub fn known_labels(&self) -> Column {
         let Some(unknown) = &self.inner.unknown else { return self.labels() };
-        let label = &self.inner.found.label;
+        let label = &self.inner.label;
         let codes = label.codes().iter().zip(unknown).map(|(code, unknown)| code.filter(|_| !unknown)).collect();
         let column = Categorical::new(codes, label.levels().to_vec()).unwrap_or_else(|_| label.clone());
         Column::new(&self.column_name(""), Values::Category(column), None)
@@ -188,11 +187,11 @@ impl Transferred {
     pub fn table(&self) -> Result<Table> {
         let classes = self.inner.found.by_class();
         Table::build()
-            .text(&self.column_name(""), classes.iter().map(|c| c.class.clone()).collect())
-            .integers("cells", classes.iter().map(|c| c.n_cells as i64).collect())
-            .numbers("median score", classes.iter().map(|c| f64::from(c.median_confidence)).collect())
-            .numbers("median novelty", classes.iter().map(|c| f64::from(c.median_novelty)).collect())
-            .done()
+            .text(&self.column_name(""), classes.iter().map(|c| c.class.clone()).collect::<Vec<_>>())
+            .integers("cells", classes.iter().map(|c| c.n_cells as i64).collect::<Vec<_>>())
+            .numbers("median score", classes.iter().map(|c| f64::from(c.median_confidence)).collect::<Vec<_>>())
+            .numbers("median novelty", classes.iter().map(|c| f64::from(c.median_novelty)).collect::<Vec<_>>())
+            .run()
     }
 
     /// What the core found.
@@ -208,6 +207,14 @@ impl Transferred {
     fn column_name(&self, ending: &str) -> String {
         format!("predicted_{}{ending}", self.inner.name)
     }
+}
+
+/// The same labels with the levels of another column that has all of them.
+fn in_levels_of(of: &Categorical, labels: &Categorical) -> Categorical {
+    let code = |level: &String| of.levels().iter().position(|l| l == level).map(|code| code as u32);
+    let codes: Vec<Option<u32>> = labels.levels().iter().map(code).collect();
+    let codes = labels.codes().iter().map(|c| c.and_then(|c| codes[c as usize])).collect();
+    Categorical::new(codes, of.levels().to_vec()).unwrap_or_else(|_| labels.clone())
 }
 
 impl Cells {
@@ -260,6 +267,6 @@ impl Rich for Transferred {
 /// What a console shows.
 impl std::fmt::Debug for Transferred {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.content().text)
+        shown::debug(self, &self.content().text, f)
     }
 }

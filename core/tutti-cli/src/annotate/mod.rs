@@ -77,9 +77,15 @@ pub struct Arguments {
     /// Smallest share of the smaller of the two sets of genes that the other must have
     #[arg(long, value_name = "X", default_value_t = PairConfig::default().min_overlap)]
     pub min_overlap: f64,
-    /// Name of the embedding in obsm [default: X_concord or X_pca, by the system]
+    /// Name of the embedding in obsm [default: X_concord, X_cellpredx or X_pca, by the system]
     #[arg(long, value_name = "NAME")]
     pub key: Option<String>,
+    /// Kind of data, for the weights of CellPredX's losses; `auto` looks at the data and says what it takes them for
+    #[arg(long, value_name = "KIND", default_value = "auto", value_parser = system::SCENARIOS)]
+    pub scenario: String,
+    /// Which weights of CellPredX's losses: `default`, those that the `paper` writes, or those of the `reference-code`
+    #[arg(long, value_name = "NAME", default_value = "default", value_parser = ["default", "paper", "reference-code"])]
+    pub losses: String,
     #[command(flatten)]
     pub source: InputArguments,
     #[command(flatten)]

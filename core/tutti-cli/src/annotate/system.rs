@@ -4,14 +4,13 @@
 use std::time::Instant;
 
 use clap::ValueEnum;
-use ndarray::{Array2, ArrayView2, Axis, concatenate, s};
+use ndarray::{Array2, ArrayView2, Axis};
 use serde_json::{Map, Value, json};
 use tutti::data::Categorical;
-use tutti::downstream::{
-    Annotations, CellEvidence, ClassEvidence, HoldOut, LevelTransfer, TransferConfig, log_probabilities, novelty, transfer_within,
-};
+use tutti::downstream::{Annotations, ClassEvidence, HoldOut, LevelTransfer, TransferConfig, log_probabilities, transfer_within};
 use tutti::observe::Observer;
 use tutti::preprocess::{PAIR_BATCH, Pair, PcaConfig, pca};
+use tutti::systems::cellpredx::{CellPredX, CellPredXConfig, CellPredXInput, Preset, Scenario};
 use tutti::systems::concord::{Concord, ConcordColumns, ConcordConfig};
 use tutti::threads::Threads;
 
@@ -27,6 +26,8 @@ use crate::training::Trained;
 pub enum SystemName {
     /// CONCORD on both, without labels; its nearest reference cells vote (its classifier names, with `--set use_classifier=true`)
     Concord,
+    /// CellPredX, whose classifier is trained on the reference while the query is aligned with it
+    Cellpredx,
     /// Principal components of both, without correction of batches; the nearest reference cells vote
     Pca,
 }
@@ -36,6 +37,7 @@ impl SystemName {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Concord => "concord",
+            Self::Cellpredx => "cellpredx",
             Self::Pca => "pca",
         }
     }
@@ -44,6 +46,8 @@ impl SystemName {
 /// A system with its settings.
 pub enum Plan {
     Concord(Box<ConcordConfig>),
+    /// With the settings for data of the kind that the arguments name; `auto` is seen to when the data are there.
+    CellPredX(Box<CellPredXConfig>),
     /// With the seed of everything that is drawn.
     Pca(u64),
 }
@@ -51,7 +55,15 @@ pub enum Plan {
 impl Plan {
     /// Settings from the arguments, checked before anything is read.
     pub fn of(arguments: &Arguments) -> Result<Self> {
+        let of_cellpredx = [("--scenario", arguments.scenario != "auto"), ("--losses", arguments.losses != "default")];
+        if let Some((name, _)) = of_cellpredx.iter().find(|(_, given)| *given && arguments.system != SystemName::Cellpredx) {
+            return Err(CliError::Usage(format!("{name} has an effect with --system cellpredx alone; leave it out")));
+        }
         match arguments.system {
+            SystemName::Cellpredx => {
+                let scenario = scenario(&arguments.scenario).unwrap_or_default();
+                Ok(Self::CellPredX(Box::new(cellpredx_config(arguments, scenario)?)))
+            }
             SystemName::Concord => Ok(Self::Concord(Box::new(arguments.settings.resolve()?))),
             SystemName::Pca => {
                 refuse_training(arguments)?;
@@ -64,9 +76,29 @@ impl Plan {
     pub fn seed(&self) -> u64 {
         match self {
             Self::Concord(config) => config.seed,
+            Self::CellPredX(config) => config.seed,
             Self::Pca(seed) => *seed,
         }
     }
+}
+
+/// Values of `--scenario`.
+pub const SCENARIOS: [&str; 5] = ["auto", "matched-rna-to-atac", "unmatched-rna-to-atac", "rna-to-rna", "atac-to-atac"];
+
+/// The scenario of a name; `None` for `auto`.
+fn scenario(name: &str) -> Option<Scenario> {
+    Scenario::ALL.iter().find(|(_, n)| *n == name).map(|(scenario, _)| *scenario)
+}
+
+fn cellpredx_config(arguments: &Arguments, scenario: Scenario) -> Result<CellPredXConfig> {
+    if arguments.settings.preset.is_some() {
+        return Err(CliError::Usage("--preset is one of CONCORD; with --system cellpredx give --losses".into()));
+    }
+    let preset = Preset::ALL.iter().find(|(_, name)| *name == arguments.losses).map(|(preset, _)| *preset).unwrap_or_default();
+    let preset = CellPredXConfig::preset(preset, scenario);
+    let config: CellPredXConfig = arguments.settings.sources.resolve(preset, &arguments.settings.flags())?;
+    config.validate()?;
+    Ok(config)
 }
 
 /// Options of training have no effect where nothing is trained.
@@ -121,6 +153,7 @@ pub struct Outcome {
 pub fn classify(task: &Task<'_>, reporter: &mut Reporter) -> Result<Outcome> {
     match task.plan {
         Plan::Concord(config) => concord(task, config, reporter),
+        Plan::CellPredX(_) => cellpredx(task, reporter),
         Plan::Pca(seed) => components(task, *seed),
     }
 }
@@ -148,15 +181,11 @@ impl Task<'_> {
 
     /// What a network says in logits, [n_cells, n_classes] of all cells of the pair, with the novelty of its embedding.
     fn of_network(&self, logits: &Array2<f32>, classes: &[String], embedding: &Array2<f32>) -> Result<ClassEvidence> {
-        let (reference, query) = self.parts(embedding);
-        let (voters, held_out) = (reference.select(Axis(0), &self.split.train), reference.select(Axis(0), &self.split.held_out));
-        let cells = concatenate![Axis(0), held_out, query];
-        let novelty = self.threads()?.run(|| novelty(voters.view(), cells.view(), &self.transfer()))?;
-        let of_query = logits.slice(s![self.pair.n_reference.., ..]);
-        let logits = concatenate![Axis(0), logits.select(Axis(0), &self.split.held_out), of_query];
-        let (held_out, query) = CellEvidence { logits, novelty: Some(novelty) }.split(held_out.nrows());
-        let truth = ClassEvidence::truth_of(self.labels, &self.split.held_out, classes);
-        Ok(ClassEvidence { classes: classes.to_vec(), held_out, truth, query })
+        let of = || {
+            let (logits, embedding) = (logits.view(), embedding.view());
+            ClassEvidence::of_network(logits, classes, embedding, self.labels, self.split, &self.transfer())
+        };
+        Ok(self.threads()?.run(of)?)
     }
 
     /// Finer labels of the query, inside of those that it is called by.
@@ -211,6 +240,44 @@ fn concord(task: &Task<'_>, config: &ConcordConfig, reporter: &mut Reporter) -> 
     let epochs = trained.history.epochs.len();
     let how = if config.use_classifier { "its classifier names".to_owned() } else { voters(arguments) };
     let method = vec![format!("concord, {epochs} epochs in {:.1} s, last loss {last:.4}; {how}", trained.train_seconds)];
+    Ok(Outcome { evidence, embedding, details, method, end: trained.conclude(&arguments.output.display().to_string()) })
+}
+
+fn cellpredx(task: &Task<'_>, reporter: &mut Reporter) -> Result<Outcome> {
+    let (arguments, pair) = (task.arguments, task.pair);
+    let (scenario, reason) = match scenario(&arguments.scenario) {
+        Some(scenario) => (scenario, "as given".to_owned()),
+        None => {
+            let seen = task.threads()?.run(|| Scenario::of_pair(pair))?;
+            (seen.scenario, seen.reason)
+        }
+    };
+    let config = cellpredx_config(arguments, scenario)?;
+    let input = CellPredXInput::of_pair(pair, task.known_labels()?)?;
+    CellPredX::warnings(&input, &config)?.iter().for_each(|warning| reporter.on_warning(warning));
+    let trainer = CellPredX::trainer(&pair.cells, &input, config.clone(), &arguments.run.device()?, task.threads()?)?;
+    let trainer = arguments.training.start(trainer, reporter)?;
+    let trained = Trained::train(trainer, reporter, task.started)?;
+    if let Some(path) = &arguments.training.save_model {
+        trained.model.save(path, pair.prepared.preprocessing, &trained.history)?;
+    }
+    let model = &trained.model;
+    let embedding = task.threads()?.run(|| model.embed(pair.cells.source()))?;
+    let evidence = task.of_network(&model.logits(embedding.view())?, model.classes(), &embedding)?;
+    let (rounds, steps) = (trained.history.epochs.len(), config.steps_per_round);
+    let last = trained.history.epochs.last().map(|e| e.terms.clone()).unwrap_or_default();
+    let losses: Vec<String> = last.iter().map(|(name, value)| format!("{name} {value:.3}")).collect();
+    let method = vec![
+        format!("cellpredx, {rounds} rounds of {steps} steps in {:.1} s; {}", trained.train_seconds, losses.join(", ")),
+        format!("{}: {reason}", scenario.name()),
+    ];
+    let details = object(json!({
+        "config": serde_json::to_value(&config).map_err(|e| CliError::Usage(e.to_string()))?,
+        "scenario": {"name": scenario.name(), "reason": reason},
+        "epochs": rounds,
+        "last_losses": last,
+        "train_seconds": trained.train_seconds,
+    }));
     Ok(Outcome { evidence, embedding, details, method, end: trained.conclude(&arguments.output.display().to_string()) })
 }
 

@@ -37,7 +37,7 @@ pub struct Arguments {
     #[arg(long, value_name = "NAME|FILE")]
     pub truth: Option<String>,
     /// Betti numbers that the data truly have: components less one, loops, cavities; `4,0,0` for five clusters, `0,1,0` for a circle
-    #[arg(long, value_name = "B0,B1,B2", value_delimiter = ',', num_args = 3)]
+    #[arg(long, value_name = "B0,B1,B2", value_delimiter = ',')]
     pub betti: Option<Vec<usize>>,
     /// Distance: `euclidean`, as scIB takes it, or `cosine`
     #[arg(long, value_name = "NAME", default_value = "euclidean", value_parser = ["euclidean", "cosine"])]

@@ -107,6 +107,12 @@ impl Lineages {
         Self::from_cells((0..self.n_cells()).map(of), self.names.clone())
     }
 
+    /// The same with `n` more cells at the end that have no lineage.
+    pub fn with_unlabelled(&self, n: usize) -> Self {
+        let of = |i: usize| if i < self.n_cells() { self.of(i).to_vec() } else { Vec::new() };
+        Self::from_cells((0..self.n_cells() + n).map(of), self.names.clone())
+    }
+
     /// The first lineage of each cell as a column.
     pub fn first(&self) -> Categorical {
         let codes = (0..self.n_cells()).map(|i| self.of(i).first().copied()).collect();
@@ -184,6 +190,8 @@ mod tests {
         assert_eq!((summary.n_without, summary.n_of_several, summary.n_lineages, summary.n_single), (1, 1, 2, 0));
         assert_eq!(several.first().codes(), [Some(0), Some(0), None, Some(1)]);
         assert_eq!(several.only(&[0, 3]).members(), [vec![0], vec![3], vec![]]);
+        let more = several.with_unlabelled(2);
+        assert_eq!((more.n_cells(), more.members(), more.of(5).len()), (6, several.members(), 0));
         assert!(Lineages::from_matrix(&Csr::empty(2), vec!["a".into()]).is_err());
     }
 

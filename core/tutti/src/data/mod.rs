@@ -17,5 +17,5 @@ pub use cells::Cells;
 pub use csr::{Csr, CsrView, Indices, Offsets, Values};
 pub use lineages::{LineageSummary, Lineages};
 pub use orthologues::{OrthologueSummary, Orthologues};
-pub use source::{CellSource, GeneSubset, row_blocks};
+pub use source::{CellSource, GeneSubset, RowSubset, row_blocks};
 pub use stack::Stacked;

@@ -139,6 +139,38 @@ impl<S: CellSource> CellSource for GeneSubset<S> {
     }
 }
 
+/// Some cells of a source, in the order asked for.
+#[derive(Debug, Clone)]
+pub struct RowSubset<'a, S> {
+    source: S,
+    rows: std::borrow::Cow<'a, [usize]>,
+}
+
+impl<'a, S: CellSource> RowSubset<'a, S> {
+    /// `rows[i]` is the source row that becomes row `i`; repeats are allowed.
+    pub fn new(source: S, rows: impl Into<std::borrow::Cow<'a, [usize]>>) -> Self {
+        Self { source, rows: rows.into() }
+    }
+}
+
+impl<S: CellSource> CellSource for RowSubset<'_, S> {
+    fn n_cells(&self) -> usize {
+        self.rows.len()
+    }
+
+    fn n_genes(&self) -> usize {
+        self.source.n_genes()
+    }
+
+    fn read_rows(&self, rows: &[usize], out: &mut Csr) -> Result<()> {
+        self.source.read_rows(&rows.iter().map(|i| self.rows[*i]).collect::<Vec<_>>(), out)
+    }
+
+    fn read_range(&self, rows: Range<usize>, out: &mut Csr) -> Result<()> {
+        self.source.read_rows(&self.rows[rows], out)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -156,5 +188,16 @@ mod tests {
         let mut out = Csr::empty(0);
         subset.read_range(0..1, &mut out).unwrap();
         assert_eq!(out.to_dense().row(0).to_vec(), [3.0, 0.0, 1.0]);
+    }
+
+    #[test]
+    fn a_subset_of_rows_reads_those_in_its_order() {
+        let x = Csr::new(2, vec![0, 1, 2, 3], vec![0, 1, 0], vec![1.0, 2.0, 3.0]).unwrap();
+        let subset = RowSubset::new(&x, vec![2, 0, 2]);
+        let mut out = Csr::empty(0);
+        subset.read_range(1..3, &mut out).unwrap();
+        assert_eq!(out.to_dense(), ndarray::array![[1.0, 0.0], [3.0, 0.0]]);
+        subset.read_rows(&[0], &mut out).unwrap();
+        assert_eq!((subset.n_cells(), out.to_dense().row(0).to_vec()), (3, vec![3.0, 0.0]));
     }
 }

@@ -239,6 +239,36 @@ impl ClassEvidence {
         Ok(Self { classes: labels.levels().to_vec(), held_out, truth, query })
     }
 
+    /// From what a network says of a reference and a query, in logits [n_reference + n_query, n_classes], the reference first, and from the embedding
+    /// of the same cells, [n_reference + n_query, d]: novelty is that of the distances to the cells of `split.train`.
+    ///
+    /// # Errors
+    /// [`Error::Data`] for logits and an embedding of other cells than these; as [`super::novelty()`].
+    pub fn of_network(
+        logits: ArrayView2<'_, f32>,
+        classes: &[String],
+        embedding: ArrayView2<'_, f32>,
+        labels: &Categorical,
+        split: &HoldOut,
+        config: &TransferConfig,
+    ) -> Result<Self> {
+        if logits.nrows() != embedding.nrows() || embedding.nrows() < labels.len() {
+            let (n, m) = (logits.nrows(), embedding.nrows());
+            let problem = format!("logits of {n} cells, an embedding of {m} and labels of {} reference cells", labels.len());
+            return Err(Error::data(problem, "give logits and embedding of all cells, the reference first"));
+        }
+        let (of_reference, of_query) = logits.split_at(Axis(0), labels.len());
+        let (reference, query) = embedding.split_at(Axis(0), labels.len());
+        let voters = reference.select(Axis(0), &split.train);
+        // One search for both, as for votes.
+        let cells = concatenate![Axis(0), reference.select(Axis(0), &split.held_out), query];
+        let novelty = Some(super::novelty(voters.view(), cells.view(), config)?);
+        let logits = concatenate![Axis(0), of_reference.select(Axis(0), &split.held_out), of_query];
+        let (held_out, query) = CellEvidence { logits, novelty }.split(split.held_out.len());
+        let truth = Self::truth_of(labels, &split.held_out, classes);
+        Ok(Self { classes: classes.to_vec(), held_out, truth, query })
+    }
+
     /// Classes of held-out cells as columns of the logits, joined by name; a class that has no column gives none.
     pub fn truth_of(labels: &Categorical, held_out: &[usize], classes: &[String]) -> Vec<Option<u32>> {
         let place: Vec<Option<u32>> =

@@ -32,6 +32,26 @@ pub struct FateTimes {
     pub smoothing: f64,
 }
 
+impl FateTimes {
+    /// Early cells of the first of the times (or of `early`), fates at the last (or at `last`); smoothing 0.001.
+    ///
+    /// # Errors
+    /// [`Error::Data`] for fewer than two times.
+    pub fn of(time: &Categorical, early: &[String], last: Option<&str>, min_final: usize) -> Result<Self> {
+        let there = time.drop_unused();
+        let [first, .., newest] = there.levels() else {
+            let problem = format!("the cells have {} times", there.n_levels());
+            return Err(Error::data(problem, "fates need an early and a later time"));
+        };
+        Ok(Self {
+            early: if early.is_empty() { vec![first.clone()] } else { early.to_vec() },
+            last: last.unwrap_or(newest).to_owned(),
+            min_final,
+            smoothing: 1e-3,
+        })
+    }
+}
+
 /// Early cells and what became of their lineages.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FateTargets {

@@ -5,8 +5,10 @@ mod annotation;
 mod calibration;
 mod cluster;
 mod communities;
+mod determinants;
 mod differential;
 mod fate;
+mod fate_prediction;
 mod hierarchy;
 mod hold_out;
 mod integrated_gradients;
@@ -22,8 +24,12 @@ pub use annotation::{Annotations, CellAnnotation, UnknownReason};
 pub use calibration::{TEMPERATURES, Temperature, fit_temperature, log_probabilities};
 pub use cluster::{KMeans, KMeansConfig, k_means};
 pub use communities::{Communities, CommunityConfig, leiden, leiden_at, louvain, modularity};
+pub use determinants::{
+    ClassDeterminants, DeterminantConfig, DeterminantGene, KeyGeneHits, determinant_genes, key_gene_hit_rate,
+};
 pub use differential::{GeneTest, markers, wilcoxon};
 pub use fate::{FateConfig, FateDecoder, FateTargets, FateTimes};
+pub use fate_prediction::{FatePrediction, HeldOutFates, predict_fates};
 pub use hierarchy::{Hierarchy, Linkage, Merge, RowDistance, hierarchical};
 pub use hold_out::{HoldOut, hold_out};
 pub use integrated_gradients::{

@@ -2,6 +2,7 @@
 
 use candle_core::{D, Tensor};
 
+use super::unit;
 use crate::error::{Error, Result};
 
 /// Mean entropy, nats, of the soft assignments of `unlabelled` [u, d] to the rows of `labelled` [m, d]: softmax of cosine / temperature (LCL,
@@ -21,11 +22,6 @@ pub fn entropy_penalty(unlabelled: &Tensor, labelled: &Tensor, temperature: f64)
     let logits = (unit(unlabelled)?.matmul(&unit(labelled)?.t()?)? / temperature)?; // [u, m]
     let log_p = candle_nn::ops::log_softmax(&logits, D::Minus1)?;
     Ok((log_p.exp()? * log_p)?.sum(1)?.neg()?.mean_all()?)
-}
-
-fn unit(x: &Tensor) -> Result<Tensor> {
-    let length = x.sqr()?.sum_keepdim(D::Minus1)?.affine(1.0, 1e-24)?.sqrt()?;
-    Ok(x.broadcast_div(&length)?)
 }
 
 #[cfg(test)]

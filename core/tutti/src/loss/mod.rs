@@ -1,17 +1,33 @@
 //! Losses: plain functions of tensors, one per file. Weights are applied by [`LossTerms`].
 
+mod alignment;
+mod center;
 mod cross_entropy;
 mod entropy;
 mod kl;
 mod nt_xent;
 mod penalty;
+mod projection;
 mod reconstruction;
 mod terms;
 
+use candle_core::{D, Tensor};
+
+use crate::error::Result;
+
+pub use alignment::{AlignmentNegatives, top_p_cosine_alignment};
+pub use center::{moved_centers, sparse_center};
 pub use cross_entropy::cross_entropy;
 pub use entropy::entropy_penalty;
 pub use kl::kl_divergence;
 pub use nt_xent::{NtXentConfig, Relation, Relations, nt_xent};
-pub use penalty::{Penalty, importance_penalty};
+pub use penalty::{Penalty, importance_penalty, mean_absolute};
+pub use projection::projection_regularization;
 pub use reconstruction::mse;
 pub use terms::LossTerms;
+
+/// Rows of length 1; a row of zeros stays.
+fn unit(x: &Tensor) -> Result<Tensor> {
+    let length = x.sqr()?.sum_keepdim(D::Minus1)?.affine(1.0, 1e-24)?.sqrt()?;
+    Ok(x.broadcast_div(&length)?)
+}

@@ -21,6 +21,12 @@ impl LossTerms {
         self.terms.push((name, weight, value));
     }
 
+    /// The terms of this name alone, with the weight 1.
+    pub fn only(self, name: &str) -> Self {
+        let terms = self.terms.into_iter().filter(|(n, _, _)| *n == name).map(|(n, _, value)| (n, 1.0, value));
+        Self { terms: terms.collect() }
+    }
+
     /// The weighted sum, a scalar; `None` where no term has a weight.
     ///
     /// # Errors

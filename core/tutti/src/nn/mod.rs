@@ -3,6 +3,7 @@
 mod batch_norm;
 mod decoder;
 mod dropout;
+mod gate;
 mod heads;
 mod mlp;
 mod norm;
@@ -11,6 +12,7 @@ mod parameters;
 pub use batch_norm::{BatchNorm, RunningStatistics};
 pub use decoder::{Decoder, FinalActivation};
 pub use dropout::dropout;
+pub use gate::FeatureGate;
 pub use heads::{Classifier, ProjectionHead};
 pub use mlp::{Dense, Mlp, MlpConfig, SparseMlp};
 pub use norm::{Activation, LEAKY_SLOPE, Norm, NormActivation};

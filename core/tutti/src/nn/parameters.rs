@@ -249,6 +249,16 @@ impl Draws {
         Self { rng, epoch: epoch as u64, step: step as u64 }
     }
 
+    /// Epoch, from 0.
+    pub fn epoch(&self) -> usize {
+        self.epoch as usize
+    }
+
+    /// Step within the epoch, from 0.
+    pub fn step(&self) -> usize {
+        self.step as usize
+    }
+
     /// The stream of one purpose.
     pub fn stream(&self, purpose: &str) -> Stream {
         self.rng.stream(purpose, self.epoch, self.step)

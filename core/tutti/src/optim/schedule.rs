@@ -20,6 +20,13 @@ pub enum Schedule {
         /// Share of the initial value at the end.
         last: f64,
     },
+    /// Multiplied by `factor` once, after the share `at` of all steps.
+    Drop {
+        /// Share of the steps before it, 0 to 1.
+        at: f64,
+        /// Factor, above 0.
+        factor: f64,
+    },
     /// Rises linearly for `warmup_epochs`, then falls as half a cosine to zero.
     WarmupCosine {
         /// Epochs of the rise.
@@ -36,6 +43,13 @@ impl Schedule {
             Self::Constant => 1.0,
             Self::StepDecay { gamma, per_epoch } => gamma.powf(f64::from(per_epoch) * epoch as f64),
             Self::Linear { last } => 1.0 - (1.0 - last) * (at / end),
+            Self::Drop { at: share, factor } => {
+                if at < share * end {
+                    1.0
+                } else {
+                    factor
+                }
+            }
             Self::WarmupCosine { warmup_epochs } => {
                 let warmup = warmup_epochs as f64;
                 if at < warmup {
@@ -68,6 +82,8 @@ mod tests {
         let linear = Schedule::Linear { last: 0.01 };
         assert_eq!(linear.factor(0, 4, 0, 10), 1.0);
         assert!((linear.factor(2, 4, 0, 10) - 0.505).abs() < 1e-12);
+        let drop = Schedule::Drop { at: 0.5, factor: 0.1 };
+        assert_eq!([drop.factor(1, 4, 9, 10), drop.factor(2, 4, 0, 10), drop.factor(3, 4, 9, 10)], [1.0, 0.1, 0.1]);
         let cosine = Schedule::WarmupCosine { warmup_epochs: 2 };
         assert_eq!(cosine.factor(0, 10, 0, 5), 0.0);
         assert_eq!(cosine.factor(1, 10, 0, 5), 0.5);

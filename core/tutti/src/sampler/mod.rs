@@ -3,11 +3,13 @@
 mod composition;
 mod domain;
 mod lineage;
+mod paired;
 mod uniform;
 
 pub use composition::{Composition, DomainShare};
 pub use domain::{DomainSampler, DomainSamplerConfig, MinibatchStrategy, Neighborhood};
 pub use lineage::{LineageSampler, LineageSamplerConfig};
+pub use paired::{DomainCells, PairedSampler, PairedSamplerConfig};
 pub use uniform::UniformSampler;
 
 use crate::error::Result;

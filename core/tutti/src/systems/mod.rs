@@ -1,4 +1,5 @@
 //! The five systems, each a composition of the blocks of this crate.
 
+pub mod cellpredx;
 pub mod concord;
 pub mod lcl;

@@ -14,6 +14,7 @@ fn each_mistake_names_the_way_out() {
     let z = pca(&cells).unwrap();
     let few = cells.rows(&[0, 1, 2]).unwrap();
     let branch = cells.obs("cell_type").unwrap();
+    let unlabelled = Column::categories("cluster", &vec![String::new(); 400]);
     let said = [
         (
             message(concord(&cells).train()),
@@ -59,6 +60,13 @@ fn each_mistake_names_the_way_out() {
         (message(load_model("nowhere.safetensors")), "nowhere.safetensors"),
         (message(topology_with(&z).max_dim(3).run()), "max_dim"),
         (message(plot_betti(&[])), "topology(&z)?"),
+        (message(confusion(&branch, &unlabelled)), "`cluster` has no value in any of 400 cells"),
+        (message(confusion(&branch, &few.obs("batch").unwrap())), "`cell_type` has 400 values and `batch` 3"),
+        (message(confusion(&branch, &z.dimension(0).unwrap())), "holds numbers, not categories"),
+        (message(Table::build().numbers("a", [1.0]).numbers("b", [1.0, 2.0]).run()), "`b` has 2 values and `a` 1"),
+        (message(presets().unwrap().select(["preset", "name"])), "there is no column `name`; there are: preset, description"),
+        (message(pca_of(&cells).plot().color_by("batch").run()), "`.with_cells(&cells)?`"),
+        (message(simulate_with("loop").overlap(1.5).run()), "batches.overlap"),
     ];
     for (said, expected) in said {
         assert!(said.contains(expected), "{said}\nshould say: {expected}");

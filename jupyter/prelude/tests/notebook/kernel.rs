@@ -65,6 +65,36 @@ fn training_is_shown_in_place() {
 }
 
 #[test]
+#[ignore = "run by `the_last_value_of_a_cell_is_shown_in_its_richest_form`"]
+fn child_ends_in_values() {
+    let batch = clusters().obs("batch").unwrap();
+    // As evcxr writes the end of a cell: first with the method, then by `{:?}` in the kernel's form.
+    (1 + 1).evcxr_display();
+    println!();
+    let reference = &&batch;
+    reference.evcxr_display();
+    Box::new(batch.clone()).evcxr_display();
+    println!("by the kernel: {:\u{1}<?}.", &batch);
+    println!("by the user: {:.7?}.", &batch);
+    vec![batch.clone()].evcxr_display();
+    Some(2.5).evcxr_display();
+}
+
+#[test]
+fn the_last_value_of_a_cell_is_shown_in_its_richest_form() {
+    let mut child = child("child_ends_in_values");
+    let lines: Vec<String> = BufReader::new(child.stdout.take().unwrap()).lines().map_while(|line| line.ok()).collect();
+    assert!(child.wait().unwrap().success());
+    let at = |line: &str| lines.iter().position(|l| l == line).unwrap_or_else(|| panic!("no {line} in {lines:#?}"));
+    let shown: Vec<usize> = (0..lines.len()).filter(|i| lines[*i].contains("\u{1}tutti ")).collect();
+    assert!(at("2") < shown[0] && shown.len() == 3, "{lines:#?}");
+    assert!(lines[at(".")].len() == 1 && at(".") > shown[2], "the text of it is empty: {lines:#?}");
+    assert!(lines.iter().any(|l| l.starts_with("by the user: batch: 400 cells")));
+    assert!(lines.iter().any(|l| l.starts_with("[batch: 400 cells")), "parts of a value are text: {lines:#?}");
+    assert!(at("Some(2.5)") > at("EVCXR_BEGIN_CONTENT text/plain"));
+}
+
+#[test]
 #[ignore = "run by `stop_keeps_the_model`"]
 fn child_is_stopped() {
     tutti_notebook_init();

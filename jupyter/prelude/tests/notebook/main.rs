@@ -2,6 +2,7 @@
 
 mod errors;
 mod kernel;
+mod lineages;
 mod numbers;
 mod verbs;
 

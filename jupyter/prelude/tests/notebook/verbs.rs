@@ -100,6 +100,11 @@ fn labels_go_from_a_reference_to_a_query() {
     let query = cells.without("batch", &["batch_1"]).unwrap();
     assert_eq!(reference.n_cells() + query.n_cells(), 400);
     assert_eq!(reference.layer_names(), ["no_noise"]);
+    assert_eq!(
+        (reference.obs("batch").unwrap().levels(), query.obs("batch").unwrap().counts().len()),
+        (vec!["batch_1".into()], 1)
+    );
+    let truth_levels = cells.obs("cell_type").unwrap().levels();
     let model = short(&cells).n_epochs(8).train().unwrap();
     let (of_reference, of_query) = (model.embed(&reference).unwrap(), model.embed(&query).unwrap());
     let found = transfer_with(&of_reference, "cell_type", &of_query).n_neighbors(10).max_novelty(0.999).run().unwrap();
@@ -118,6 +123,12 @@ fn labels_go_from_a_reference_to_a_query() {
     let layout = umap_with(&of_reference).n_epochs(20).run().unwrap();
     assert_eq!(project(&of_reference, &layout, &of_query).unwrap().array().dim(), (query.n_cells(), 2));
     let truth = query.obs("cell_type").unwrap();
+    // A type that the reference lacks: the others keep their places, and so their colours.
+    let fewer = reference.without("cell_type", &[&truth_levels[1]]).unwrap();
+    assert_eq!(fewer.obs("cell_type").unwrap().n_levels(), truth_levels.len() - 1);
+    let by_fewer = transfer(model.embed(&fewer).unwrap(), "cell_type", &of_query).unwrap().labels();
+    assert!(!by_fewer.levels().contains(&truth_levels[1]) && by_fewer.counts().iter().all(|n| *n > 0));
+    assert_eq!(by_fewer.categorical().unwrap().levels(), truth_levels);
     river(&[&truth, &found.labels()]).unwrap();
     composition(&found.labels(), &truth).unwrap();
     right.plot().unwrap();
@@ -169,8 +180,74 @@ fn figures_are_sharp_where_small_and_images_where_large() {
     assert!(small.as_svg().is_some() && small.as_text().starts_with("figure: X_pca"));
     let many = cells.rows(&(0..6000).map(|i| i % 400).collect::<Vec<_>>()).unwrap();
     let far = pca_with(&many).n_components(2).run().unwrap();
-    assert!(far.plot().color_by("batch").run().unwrap().content().as_svg().is_none());
+    let figure = far.plot().color_by("batch").run().unwrap();
+    let image = figure.content();
+    assert!(image.as_svg().is_none() && image.as_png().unwrap().len() * 4 / 3 < figure.svg().unwrap().len());
+    // Titles of panels.
+    let titled = z.plot().title("first").color_by("batch").color_by("cell_type").title("second").run().unwrap();
+    let drawn = titled.inner().editable_svg().unwrap();
+    assert!(drawn.contains("first") && drawn.contains("second") && !drawn.contains("batch\n"), "{drawn}");
     assert!(z.plot().color_by("nothing").content().as_text().starts_with("no figure: there is no obs column `nothing`"));
+}
+
+#[test]
+fn options_are_kept_and_not_used_up() {
+    let cells = clusters();
+    let run = pca_with(&cells).n_components(4);
+    let (wide, narrow) = (run.n_components(6), run.hvg(50));
+    let width = |run: &PcaRun| run.run().unwrap().n_dimensions();
+    assert_eq!((width(&run), width(&wide), width(&narrow)), (4, 6, 4));
+    let training = concord(&cells).batch("batch");
+    assert!(training.no_batch().train().is_err() && training.n_epochs(1).latent_dim(4).train().is_ok());
+}
+
+#[test]
+fn tables_of_your_own() {
+    let names = vec!["a".to_owned(), "b".to_owned(), "c".to_owned()];
+    let begun = Table::build().text("method", &names).numbers("score", [0.5, f64::NAN, 2.0]);
+    let table = begun.integers("cells", [3usize, 4, 5]).numbers("share", [0.5f32, 0.25, 1.0]).run().unwrap();
+    assert_eq!(table.columns(), ["method", "score", "cells", "share"]);
+    assert_eq!(table.column("score").unwrap().n_missing(), 1);
+    assert_eq!(table.column("share").unwrap().to_numbers().unwrap(), [0.5, 0.25, 1.0]);
+    let part = table.select(["cells", "method"]).unwrap();
+    assert_eq!((part.columns(), part.n_rows()), (vec!["cells".into(), "method".into()], 3));
+    assert_eq!(begun.run().unwrap().n_columns(), 2, "what was begun is as it was");
+}
+
+#[test]
+fn an_embedding_of_your_own_knows_its_cells() {
+    let cells = clusters();
+    let array = ndarray::Array2::from_shape_fn((400, 3), |(i, d)| ((i * (d + 2)) % 17) as f32);
+    let own = Embedding::from_array("X_own", array, "euclidean").unwrap();
+    assert!(own.plot().color_by("batch").run().is_err());
+    let known = own.with_cells(&cells).unwrap();
+    known.plot().color_by("batch").run().unwrap();
+    assert!(known.plot_3d().color_by("batch").html().unwrap().contains("<html"));
+    assert_eq!(known.table().unwrap().column("cell").unwrap().values()[0].as_deref(), Some(cells.cell_names()[0].as_str()));
+    // Within cells, it knows what they have now.
+    let later = cells.with_embedding(&own).unwrap().with_obs("half", (0..400).map(|i| i < 200).collect::<Vec<bool>>()).unwrap();
+    later.obsm("X_own").unwrap().plot().color_by("half").run().unwrap();
+}
+
+#[test]
+fn batches_of_simulated_cells() {
+    let run = simulate_with("loop").n_cells(600).n_genes(60);
+    let shared = |run: &SimulateRun| {
+        let cells = run.run().unwrap();
+        let (batch, time) = (cells.obs("batch").unwrap(), cells.obs("time").unwrap().to_numbers().unwrap());
+        let ends = |level: &str| {
+            let own: Vec<f32> =
+                batch.values().iter().zip(&time).filter(|(b, _)| b.as_deref() == Some(level)).map(|(_, t)| *t).collect();
+            (own.iter().copied().fold(f32::INFINITY, f32::min), own.iter().copied().fold(f32::NEG_INFINITY, f32::max))
+        };
+        ends("batch_1").1 - ends("batch_2").0
+    };
+    let widths = [0.0, 0.4, 1.0].map(|share| shared(&run.overlap(share)));
+    assert!(widths[0] <= 0.0 && widths[0] < widths[1] && widths[1] < widths[2], "{widths:?}");
+    assert_eq!(run.n_batches(3).run().unwrap().obs("batch").unwrap().n_levels(), 3);
+    let zeros =
+        |cells: Cells| cells.gene(&cells.gene_names()[0]).unwrap().to_numbers().unwrap().iter().filter(|v| **v == 0.0).count();
+    assert!(zeros(run.dropout(0.9).run().unwrap()) > zeros(run.run().unwrap()));
 }
 
 /// What is kept from cell to cell must be of this kind, and cheap to clone.
@@ -180,6 +257,13 @@ fn values_can_be_kept() {
     kept::<Cells>();
     kept::<Column>();
     kept::<Table>();
+    kept::<Columns>();
+    kept::<Umap>();
+    kept::<Leiden>();
+    kept::<PcaRun>();
+    kept::<Pseudotime>();
+    kept::<SimulateRun>();
+    kept::<TopologyRun>();
     kept::<Embedding>();
     kept::<Layout>();
     kept::<Model>();

@@ -3,25 +3,14 @@
 use std::sync::Arc;
 
 use candle_core::{Tensor, Var};
-use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, s};
+use ndarray::{Array1, Array2, ArrayView2, Axis, s};
 
 use super::Concord;
-use crate::data::{Categorical, CellSource, row_blocks};
+use crate::data::{CellSource, row_blocks};
 use crate::error::{Error, Result};
-use crate::model::{BLOCK, Network, each_block, to_array};
+use crate::model::{BLOCK, Network, PredictedClasses, each_block, to_array};
 use crate::nn::Pass;
 use crate::ops::sparse_linear::SparseBatch;
-
-/// Classes that a classifier gives.
-#[derive(Debug, Clone, PartialEq)]
-pub struct PredictedClasses {
-    /// The likeliest class of every cell, the first of equal ones; levels are those of [`Concord::classes`].
-    pub label: Categorical,
-    /// Its probability.
-    pub probability: Vec<f32>,
-    /// Probability of each class, [n_cells, n_classes], a column per level.
-    pub probabilities: Array2<f32>,
-}
 
 impl Concord {
     /// Latent coordinates, [n_cells, latent_dim], not normalised; compare cells by their cosine. `source` has the model's genes in
@@ -64,12 +53,7 @@ impl Concord {
         if self.classifier.is_none() {
             return Ok(None);
         }
-        let probabilities = self.classify(z)?;
-        let best = |row: ArrayView1<'_, f32>| (0..row.len()).fold(0, |best, c| if row[c] > row[best] { c } else { best });
-        let codes: Vec<usize> = probabilities.rows().into_iter().map(best).collect();
-        let probability = codes.iter().enumerate().map(|(i, c)| probabilities[[i, *c]]).collect();
-        let label = Categorical::new(codes.into_iter().map(|c| Some(c as u32)).collect(), self.names.classes.clone())?;
-        Ok(Some(PredictedClasses { label, probability, probabilities }))
+        Ok(Some(PredictedClasses::from_probabilities(self.classify(z)?, &self.names.classes)?))
     }
 
     /// Expression decoded as if all cells came from `batch` and had the first level of each covariate, [n_cells, n_genes]; dense, so

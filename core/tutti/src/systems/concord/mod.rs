@@ -16,8 +16,8 @@ use std::sync::Arc;
 use candle_core::{Device, Tensor};
 use ndarray::Array2;
 
+pub use crate::model::PredictedClasses;
 pub use config::{ConcordConfig, GraphSource, Preset};
-pub use inference::PredictedClasses;
 
 use crate::data::{Batch, Categorical, CellSource, Cells};
 use crate::error::{Error, Result};

@@ -23,7 +23,7 @@ use ndarray::Array2;
 
 pub use config::{Embedding, LclConfig, Mode, Preset, Validation};
 
-use crate::data::{Batch, CellSource, Cells, LineageSummary, Lineages};
+use crate::data::{Batch, CellSource, Cells, LineageSummary, Lineages, Stacked};
 use crate::error::{Error, Result};
 use crate::loss::{LossTerms, NtXentConfig, Relation, Relations, entropy_penalty, nt_xent};
 use crate::model::{Phase, System};
@@ -47,6 +47,28 @@ pub struct LclInput {
     /// Test cells: their barcodes are not used, and their expression only in [`Mode::Transductive`]. See [`Lineages::split_within`] and
     /// [`Lineages::split_whole`].
     pub test: Vec<usize>,
+}
+
+impl LclInput {
+    /// Adds cells without a barcode, of another experiment for instance, for the entropy penalty: the cells to train on, those of `cells` first,
+    /// with their lineages. `more`: [n, n_genes], the genes of `cells` in their order, treated as they were
+    /// ([`crate::preprocess::prepare_query`]).
+    ///
+    /// # Errors
+    /// [`Error::Data`] for another number of genes, or lineages of other cells.
+    pub fn with_unlabelled<'a>(&self, cells: &Cells<'a>, more: impl CellSource + 'a) -> Result<(Cells<'a>, Self)> {
+        let n_cells = cells.n_cells();
+        if self.lineages.n_cells() != n_cells {
+            let problem = format!("lineages of {} cells for {n_cells} cells", self.lineages.n_cells());
+            return Err(Error::data(problem, "give lineages of these cells"));
+        }
+        let n_more = more.n_cells();
+        let more_names = (n_cells..n_cells + n_more).map(|i| format!("without barcode {}", i + 1));
+        let names = cells.cell_names().iter().cloned().chain(more_names).collect();
+        let parts: Vec<Arc<dyn CellSource + 'a>> = vec![cells.shared_source(), Arc::new(more)];
+        let all = Cells::new(Stacked::new(parts)?, names, cells.gene_names().to_vec())?;
+        Ok((all, Self { lineages: self.lineages.with_unlabelled(n_more), test: self.test.clone() }))
+    }
 }
 
 /// The network of LCL.

@@ -156,6 +156,32 @@ fn test_cells_are_seen_in_the_transductive_mode_alone_and_their_barcodes_never()
 }
 
 #[test]
+fn cells_of_another_experiment_are_seen_as_cells_without_a_barcode_are() {
+    let (cells, clone, _) = planted(300, 12, 0.05);
+    let lineages = Lineages::from_column(&clone);
+    let config = || LclConfig { n_epochs: 2, ..small(LclConfig::default()) };
+    let embed = |model: &Lcl| model.embed(cells.source()).unwrap();
+    // The last 60 cells as if of another file: the same as if their barcodes had not been read.
+    let (first, last): (Vec<usize>, Vec<usize>) = ((0..240).collect(), (240..300).collect());
+    let rows = |rows: &[usize]| {
+        let mut x = Csr::empty(0);
+        cells.source().read_rows(rows, &mut x).unwrap();
+        x
+    };
+    let names = (0..240).map(|i| format!("c{i}")).collect();
+    let part = Cells::new(rows(&first), names, cells.gene_names().to_vec()).unwrap();
+    let input = LclInput { lineages: Lineages::from_column(&clone.select(&first)), test: vec![3, 7] };
+    let (all, extended) = input.with_unlabelled(&part, rows(&last)).unwrap();
+    assert_eq!((all.n_cells(), extended.lineages.n_cells(), &extended.test), (300, 300, &input.test));
+    let whole = LclInput { lineages: lineages.only(&first), test: vec![3, 7] };
+    let (ours, _) = fit(&all, &extended, config(), 2);
+    assert_eq!(embed(&ours), embed(&fit(&cells, &whole, config(), 2).0));
+    assert_ne!(embed(&ours), embed(&fit(&part, &input, config(), 2).0));
+    assert!(input.with_unlabelled(&part, Csr::empty(3)).unwrap_err().to_string().contains("3 genes"));
+    assert!(whole.with_unlabelled(&part, rows(&last)).unwrap_err().to_string().contains("lineages of 300 cells for 240 cells"));
+}
+
+#[test]
 fn cells_of_several_lineages_are_not_pushed_from_their_kin() {
     // Cell 1 is of both lineages.
     let x = ndarray::array![[1.0f32, 0.0], [1.0, 1.0], [0.0, 1.0], [0.0, 1.0], [1.0, 0.0]];

@@ -1,0 +1,348 @@
+//! Labels of a reference carried to a query by CellPredX and others, on real pairs and on simulated ones: one table.
+//!
+//! `cargo run --example annotate -- DATA OUT.md [SEEDS] [METHOD=PYTHON ...] [only=TASK,...] [just=METHOD] [set=NAME:VALUE,...]`. DATA: folder of the h5ad files;
+//! METHOD: one of `peers/annotate.py`; `set` changes settings of CellPredX. Cells of types that the reference lacks are unknown: a method should be
+//! unsure of them.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use candle_core::Device;
+use ndarray::{Array2, ArrayView2, s};
+use serde_json::{Map, Value};
+use tutti::data::{Categorical, Cells, Csr, GeneAlignment, GeneSubset};
+use tutti::downstream::{TransferConfig, transfer_labels};
+use tutti::metrics::{Confusion, auroc, oscr};
+use tutti::model::{PredictedClasses, with_settings};
+use tutti::observe::{CancelToken, Silent};
+use tutti::preprocess::{HvgConfig, HvgFlavor, PcaConfig, Preprocessing, highly_variable_genes, pca, summarise, to_memory};
+use tutti::simulate::{BatchEffect, Batches, Clusters, EffectKind, Simulation, Spec, Structure};
+use tutti::systems::cellpredx::{CellPredX, CellPredXConfig, CellPredXInput, Preset, Scenario, UNKNOWN_BELOW};
+use tutti::systems::concord::{Concord, ConcordColumns, ConcordConfig};
+use tutti::threads::Threads;
+use tutti_io::{Additions, ObsColumn, ReadOptions, read, write_layers};
+
+type Failure = Box<dyn std::error::Error>;
+
+/// A reference and a query with the same genes, log-normalised; the reference first.
+struct Task {
+    name: String,
+    scenario: Scenario,
+    detected: Scenario,
+    cells: Cells<'static>,
+    is_query: Vec<bool>,
+    labels: Categorical,
+}
+
+/// Classes and their probabilities for the query cells.
+type Found = PredictedClasses;
+
+fn main() -> Result<(), Failure> {
+    let mut arguments = std::env::args().skip(1);
+    let usage = "give DATA OUT.md [SEEDS] [METHOD=PYTHON ...] [only=TASK,...] [just=METHOD] [set=NAME:VALUE,...]";
+    let (data, out) = (PathBuf::from(arguments.next().ok_or(usage)?), PathBuf::from(arguments.next().ok_or(usage)?));
+    let rest: Vec<String> = arguments.collect();
+    let n_seeds: u64 = rest.first().and_then(|a| a.parse().ok()).unwrap_or(1);
+    let pairs: Vec<(&str, &str)> = rest.iter().filter_map(|a| a.split_once('=')).collect();
+    let option = |name: &str| pairs.iter().find(|(n, _)| *n == name).map(|(_, v)| *v);
+    let peers: Vec<(&str, &str)> = pairs.iter().copied().filter(|(n, _)| !["only", "set", "just"].contains(n)).collect();
+    let mut settings = Map::new();
+    for one in option("set").unwrap_or("").split(',').filter(|s| !s.is_empty()) {
+        let (name, value) = one.split_once(':').ok_or(usage)?;
+        settings.insert(name.into(), serde_json::from_str(value).unwrap_or_else(|_| Value::from(value)));
+    }
+    let mut table = String::from(
+        "| task | method | accuracy | macro F1 | AUROC of unknown | OSCR | known kept at .95 | their accuracy | seconds |\n|---|---|---|---|---|---|---|---|---|\n",
+    );
+    let only = option("only").map(|names| names.split(',').collect::<Vec<_>>());
+    let mut all: BTreeMap<(usize, String), (String, Vec<[f64; 7]>)> = BTreeMap::new();
+    for seed in 0..n_seeds {
+        for (k, task) in tasks(&data, seed, only.as_deref())?.iter().enumerate() {
+            for (m, (method, found, seconds)) in methods(task, &settings, &peers, option("just"), seed)?.into_iter().enumerate() {
+                let scores = score(task, &found, seconds)?;
+                eprintln!("{} (seen as {:?}), {method}, seed {seed}: {scores:.3?}", task.name, task.detected);
+                let entry = all.entry((k * 100 + m, task.name.clone())).or_insert_with(|| (method, Vec::new()));
+                entry.1.push(scores);
+            }
+        }
+    }
+    for ((_, task), (method, runs)) in &all {
+        let cell = |j: usize| {
+            let values: Vec<f64> = runs.iter().map(|r| r[j]).filter(|v| v.is_finite()).collect();
+            let n = values.len() as f64;
+            let mean = values.iter().sum::<f64>() / n;
+            let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1.0);
+            match values.len() {
+                0 => "-".into(),
+                1 => format!("{mean:.3}"),
+                // 95 % interval of the mean by Student's t.
+                n => format!("{mean:.3} ± {:.3}", student(n - 1) * (variance / n as f64).sqrt()),
+            }
+        };
+        let cells: Vec<String> = (0..7).map(cell).collect();
+        writeln!(table, "| {task} | {method} | {} |", cells.join(" | "))?;
+    }
+    std::fs::write(out, table)?;
+    Ok(())
+}
+
+/// 97.5 % quantile of Student's t.
+fn student(freedom: usize) -> f64 {
+    [12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262].get(freedom.max(1) - 1).copied().unwrap_or(2.0)
+}
+
+fn tasks(data: &Path, seed: u64, only: Option<&[&str]>) -> Result<Vec<Task>, Failure> {
+    let wanted = |name: &str| only.is_none_or(|names| names.iter().any(|n| name.starts_with(n)));
+    let mut out = Vec::new();
+    let open = |file: &str| -> Result<Cells<'static>, Failure> {
+        Ok(read(&data.join(file), &ReadOptions::default())?.cells(&["cell_type", "batch"])?)
+    };
+    if wanted("pancreas Xin") {
+        let (xin, wang) = (open("pancreas_xin_lognorm.h5ad")?, open("pancreas_wang_lognorm.h5ad")?);
+        out.push(task("pancreas Xin to Wang", Scenario::RnaToRna, &xin, &wang, &[])?);
+        for absent in ["alpha", "beta", "delta", "gamma"] {
+            out.push(task(&format!("pancreas Xin to Wang, without {absent}"), Scenario::RnaToRna, &xin, &wang, &[absent])?);
+        }
+    }
+    if wanted("pancreas human") || wanted("pancreas mouse") {
+        let all = open("pancreas_human_mouse_baron.h5ad")?;
+        for (from, to) in [("human", "mouse"), ("mouse", "human")] {
+            let part = |level: &str| some(&all, level);
+            out.push(task(&format!("pancreas {from} to {to}"), Scenario::RnaToRna, &part(from)?, &part(to)?, &[])?);
+        }
+    }
+    if wanted("PBMC") {
+        let all = open("pbmc_10x_three_chemistries.h5ad")?;
+        for query in ["3pv1", "3pv2", "5p"] {
+            let rows = |is: bool| rows_of(&all, |level| (level == query) == is);
+            let (reference, query_cells) = (select(&all, &rows(false)?)?, select(&all, &rows(true)?)?);
+            out.push(task(&format!("PBMC, query {query}"), Scenario::RnaToRna, &reference, &query_cells, &[])?);
+        }
+    }
+    if wanted("dendritic") {
+        let all = open("dendritic_two_batches_lognorm.h5ad")?;
+        for (from, to) in [("Batch1", "Batch2"), ("Batch2", "Batch1")] {
+            out.push(task(&format!("dendritic {from} to {to}"), Scenario::RnaToRna, &some(&all, from)?, &some(&all, to)?, &[])?);
+        }
+    }
+    if wanted("multiome") {
+        let of = |file: &str| -> Result<Cells<'static>, Failure> {
+            Ok(read(&data.join(file), &ReadOptions::default())?.cells(&["cell_type"])?)
+        };
+        let (rna, activity) = (of("multiome_pbmc40_rna.h5ad")?, of("multiome_pbmc40_gene_activity.h5ad")?);
+        out.push(task("multiome RNA to gene activity", Scenario::MatchedRnaToAtac, &rna, &activity, &[])?);
+    }
+    if wanted("simulated") {
+        for (name, strength, absent) in [("weak", 0.3, 1), ("strong", 0.7, 1), ("strong, two new types", 0.7, 2)] {
+            let (cells, states) = simulated(strength, absent, seed)?;
+            let (reference, query) = (some(&cells, "batch_1")?, some(&cells, "batch_2")?);
+            out.push(task(&format!("simulated, {name} batch effect"), Scenario::RnaToRna, &reference, &query, &[])?);
+            assert_eq!(states, 8);
+        }
+    }
+    Ok(out)
+}
+
+/// Eight types of counts in two batches; the first batch lacks `absent` of them.
+fn simulated(strength: f64, absent: usize, seed: u64) -> Result<(Cells<'static>, usize), Failure> {
+    let n = 8;
+    let factors = BatchEffect { dispersion: Some(strength), ..BatchEffect::new(EffectKind::GeneFactors) };
+    let states = vec![(1..=n - absent).collect(), (1..=n).collect()];
+    let batches = Batches { n: 2, states, effects: vec![factors], ..Default::default() };
+    let structure = Structure::Clusters(Clusters { n, ..Default::default() });
+    let base = Spec::preset("rna_atac")?;
+    let spec = Spec { n_cells: 2000, n_genes: 1000, seed, level: 1.0, structure, batches, modality: None, ..base };
+    let simulation = Simulation::new(&spec)?;
+    let counts = simulation.cells()?;
+    let memory = to_memory(&counts.shared_source())?;
+    Ok((counts.with_source(memory, simulation.gene_names().to_vec())?, n))
+}
+
+fn rows_of(cells: &Cells<'_>, keep: impl Fn(&str) -> bool) -> Result<Vec<usize>, Failure> {
+    let batch = cells.column("batch")?;
+    Ok((0..cells.n_cells()).filter(|i| batch.value(*i).is_some_and(&keep)).collect())
+}
+
+fn some(cells: &Cells<'static>, level: &str) -> Result<Cells<'static>, Failure> {
+    select(cells, &rows_of(cells, |l| l == level)?)
+}
+
+fn select(cells: &Cells<'static>, rows: &[usize]) -> Result<Cells<'static>, Failure> {
+    let mut x = Csr::empty(0);
+    cells.source().read_rows(rows, &mut x)?;
+    let names = rows.iter().map(|i| cells.cell_names()[*i].clone()).collect();
+    Ok(Cells::new(x, names, cells.gene_names().to_vec())?.with_column("cell_type", cells.column("cell_type")?.select(rows))?)
+}
+
+/// Joins the genes by name, log-normalises counts, and leaves reference cells of `absent` types out.
+fn task(name: &str, scenario: Scenario, reference: &Cells<'_>, query: &Cells<'_>, absent: &[&str]) -> Result<Task, Failure> {
+    let types = reference.column("cell_type")?;
+    let kept: Vec<usize> = (0..reference.n_cells()).filter(|i| types.value(*i).is_some_and(|t| !absent.contains(&t))).collect();
+    let genes: Vec<String> = {
+        let found = GeneAlignment::by_name(reference.gene_names(), query.gene_names(), 0.0)?;
+        reference.gene_names().iter().zip(&found.columns).filter(|(_, c)| c.is_some()).map(|(g, _)| g.clone()).collect()
+    };
+    let ready = |cells: &Cells<'_>| -> Result<Csr, Failure> {
+        let kind = summarise(cells.source())?.kind;
+        let logged = Preprocessing::of(kind).apply(cells.shared_source())?;
+        let columns = GeneAlignment::by_name(&genes, cells.gene_names(), 0.0)?.columns;
+        Ok(to_memory(&GeneSubset::new(logged, &columns))?)
+    };
+    let all = ready(reference)?;
+    let mut x = Csr::empty(genes.len());
+    tutti::data::CellSource::read_rows(&all, &kept, &mut x)?;
+    let y = ready(query)?;
+    let named =
+        |prefix: &str, names: &mut dyn Iterator<Item = &String>| names.map(|n| format!("{prefix}{n}")).collect::<Vec<_>>();
+    let mut names = named("reference ", &mut kept.iter().map(|i| &reference.cell_names()[*i]));
+    let of_reference = Cells::new(x.clone(), kept.iter().map(|i| reference.cell_names()[*i].clone()).collect(), genes.clone())?;
+    // Names of a multiome's gene activity carry a prefix.
+    let query_names = query.cell_names().iter().map(|n| n.trim_start_matches("atac_").to_owned()).collect();
+    let of_query = Cells::new(y.clone(), query_names, genes.clone())?;
+    let detected = Scenario::detect(&of_reference, &of_query)?;
+    eprintln!("{name}: {}", detected.reason);
+    names.extend(named("query ", &mut query.cell_names().iter()));
+    let is_query: Vec<bool> = (0..names.len()).map(|i| i >= kept.len()).collect();
+    (0..y.n_rows()).for_each(|i| x.push_row(y.row(i).0.iter().copied().zip(y.row(i).1.iter().copied())));
+    // A few thousand genes vary enough to tell types apart.
+    let (x, genes) = if genes.len() > 3000 {
+        let config = HvgConfig { n_top_genes: 3000, flavor: HvgFlavor::Seurat, ..Default::default() };
+        let batch: Vec<u32> = is_query.iter().map(|q| u32::from(*q)).collect();
+        let chosen = highly_variable_genes(&x, Some(&batch), 2, &config)?.selected;
+        let columns: Vec<Option<usize>> = chosen.iter().map(|g| Some(*g)).collect();
+        (to_memory(&GeneSubset::new(&x, &columns))?, chosen.iter().map(|g| genes[*g].clone()).collect())
+    } else {
+        (x, genes)
+    };
+    let query_types = query.column("cell_type")?;
+    let labels = kept.iter().map(|i| types.value(*i)).chain((0..query.n_cells()).map(|i| query_types.value(i)));
+    let labels = Categorical::from_values(labels);
+    Ok(Task { name: name.into(), scenario, detected: detected.scenario, cells: Cells::new(x, names, genes)?, is_query, labels })
+}
+
+fn methods(
+    task: &Task,
+    settings: &Map<String, Value>,
+    peers: &[(&str, &str)],
+    just: Option<&str>,
+    seed: u64,
+) -> Result<Vec<(String, Found, f64)>, Failure> {
+    let mut out = Vec::new();
+    let wanted = |name: &str| just.is_none_or(|just| just == name);
+    let n_reference = task.is_query.iter().filter(|q| !**q).count();
+    for (name, preset) in [
+        ("CellPredX", Preset::Default),
+        ("CellPredX, paper", Preset::Paper),
+        ("CellPredX, reference code", Preset::ReferenceCode),
+    ] {
+        if !wanted(name) {
+            continue;
+        }
+        let started = Instant::now();
+        let base = CellPredXConfig { seed, ..CellPredXConfig::preset(preset, task.scenario) };
+        let config = if preset == Preset::Default { with_settings(&base, settings)? } else { base };
+        let input = CellPredXInput { labels: task.labels.clone(), is_query: task.is_query.clone(), batch: None };
+        let mut trainer = CellPredX::trainer(&task.cells, &input, config, &Device::Cpu, Threads::new(0)?)?;
+        trainer.train(&mut Silent, &CancelToken::default())?;
+        let (model, history) = trainer.finish()?;
+        let z = model.embed(task.cells.source())?;
+        let found = model.predict(z.slice(s![n_reference.., ..]))?;
+        let last = history.epochs.last().map(|e| format!("{:.3?}", e.terms)).unwrap_or_default();
+        eprintln!("  {name}: {} rounds, best {:?}, {last}", history.epochs.len(), history.best_epoch);
+        out.push((name.to_owned(), found, started.elapsed().as_secs_f64()));
+        if preset == Preset::Default {
+            let found = vote(task, z.view(), n_reference)?;
+            out.push(("CellPredX, vote of 15 neighbours".into(), found, started.elapsed().as_secs_f64()));
+        }
+    }
+    if just.is_some() {
+        return Ok(out);
+    }
+    let started = Instant::now();
+    let n_components = 50.min(task.cells.n_genes()).min(task.cells.n_cells() - 1);
+    let components = pca(task.cells.source(), &PcaConfig { n_components, seed, ..Default::default() })?.scores;
+    out.push(("vote of 15 neighbours, PCA".into(), vote(task, components.view(), n_reference)?, started.elapsed().as_secs_f64()));
+    let started = Instant::now();
+    let kind = Categorical::from_values(task.is_query.iter().map(|q| Some(if *q { "query" } else { "reference" })));
+    let columns = ConcordColumns { batch: Some("kind".into()), label: None };
+    let config = ConcordConfig { seed, n_epochs: 50, batch_size: 64, lr: 3e-3, ..Default::default() };
+    let cells = task.cells.clone().with_column("kind", kind)?;
+    let mut trainer = Concord::trainer(&cells, &columns, config, &Device::Cpu, Threads::new(0)?)?;
+    trainer.train(&mut Silent, &CancelToken::default())?;
+    let z = trainer.finish()?.0.embed(cells.source())?;
+    out.push(("vote of 15 neighbours, CONCORD".into(), vote(task, z.view(), n_reference)?, started.elapsed().as_secs_f64()));
+    for (method, python) in peers {
+        let started = Instant::now();
+        match peer(task, method, python, seed) {
+            Ok(found) => out.push(((*method).to_owned(), found, started.elapsed().as_secs_f64())),
+            Err(e) => eprintln!("  {method} failed: {e}"),
+        }
+    }
+    Ok(out)
+}
+
+fn vote(task: &Task, z: ArrayView2<'_, f32>, n_reference: usize) -> Result<Found, Failure> {
+    let rows: Vec<usize> = (0..n_reference).collect();
+    let labels = task.labels.select(&rows).drop_unused();
+    let config = TransferConfig { n_neighbors: 15, ..Default::default() };
+    let found = transfer_labels(z.slice(s![..n_reference, ..]), &labels, z.slice(s![n_reference.., ..]), &config)?;
+    Ok(PredictedClasses::from_probabilities(found.scores, labels.levels())?)
+}
+
+/// Runs a method of `peers/annotate.py` in the Python given; it writes a table of probabilities, a column per class.
+fn peer(task: &Task, method: &str, python: &str, seed: u64) -> Result<Found, Failure> {
+    let scratch = tempfile::tempdir()?;
+    let (file, result) = (scratch.path().join("cells.h5ad"), scratch.path().join("probabilities.csv"));
+    let hidden = (0..task.is_query.len()).map(|i| if task.is_query[i] { None } else { task.labels.value(i) });
+    let kind = Categorical::from_values(task.is_query.iter().map(|q| Some(if *q { "query" } else { "reference" })));
+    let obs = vec![
+        ("cell_type".to_owned(), ObsColumn::Levels(Categorical::from_values(hidden))),
+        ("kind".to_owned(), ObsColumn::Levels(kind)),
+    ];
+    let x = to_memory(task.cells.source())?;
+    write_layers(&file, task.cells.cell_names(), task.cells.gene_names(), &x, &[], &Additions { obs, ..Default::default() })?;
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/annotate.py");
+    let run = Command::new(python).arg(script).arg(method).arg(&file).arg(seed.to_string()).arg(&result).output()?;
+    if !run.status.success() {
+        return Err(String::from_utf8_lossy(&run.stderr).into());
+    }
+    let text = std::fs::read_to_string(&result)?;
+    let mut lines = text.lines();
+    let classes: Vec<String> = lines.next().ok_or("no header")?.split(',').skip(1).map(str::to_owned).collect();
+    let values: Vec<f32> =
+        lines.flat_map(|l| l.split(',').skip(1).map(str::parse::<f32>).collect::<Vec<_>>()).collect::<Result<_, _>>()?;
+    let n = values.len() / classes.len();
+    Ok(PredictedClasses::from_probabilities(Array2::from_shape_vec((n, classes.len()), values)?, &classes)?)
+}
+
+/// Accuracy and macro F1 of the cells whose type the reference has, area under the ROC curve of the others, OSCR, share of the known that are
+/// kept at a probability above 0.95 and the accuracy of these, seconds.
+fn score(task: &Task, found: &Found, seconds: f64) -> Result<[f64; 7], Failure> {
+    let n_reference = task.is_query.iter().filter(|q| !**q).count();
+    let truth = task.labels.select(&(n_reference..task.labels.len()).collect::<Vec<_>>());
+    let reference: Vec<usize> = (0..n_reference).collect();
+    let of_reference = task.labels.select(&reference).drop_unused();
+    let known: Vec<bool> =
+        (0..truth.len()).map(|i| truth.value(i).is_some_and(|t| of_reference.levels().iter().any(|l| l == t))).collect();
+    let rows: Vec<usize> = (0..truth.len()).filter(|i| known[*i]).collect();
+    let confusion = Confusion::new(&truth.select(&rows).drop_unused(), &found.label.select(&rows))?;
+    let correct: Vec<bool> = (0..truth.len()).map(|i| truth.value(i) == found.label.value(i)).collect();
+    let unknown: Vec<bool> = known.iter().map(|k| !k).collect();
+    let confidence: Vec<f64> = found.probability.iter().map(|p| f64::from(*p)).collect();
+    let unsure: Vec<f64> = confidence.iter().map(|c| 1.0 - c).collect();
+    let kept: Vec<usize> = rows.iter().copied().filter(|i| found.probability[*i] > UNKNOWN_BELOW).collect();
+    let kept_right = kept.iter().filter(|i| correct[**i]).count() as f64 / kept.len() as f64;
+    let open = |value: tutti::Result<f64>| value.unwrap_or(f64::NAN);
+    Ok([
+        confusion.accuracy(),
+        confusion.macro_f1(),
+        open(auroc(&unsure, &unknown)),
+        open(oscr(&confidence, &correct, &unknown)),
+        kept.len() as f64 / rows.len() as f64,
+        kept_right,
+        seconds,
+    ])
+}

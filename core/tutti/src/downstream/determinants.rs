@@ -1,0 +1,194 @@
+//! Genes that determine the class of cells (CellPredX, "determinant features"), and how many of them are known markers.
+
+use std::collections::HashSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::integrated_gradients::{GradientConfig, Target, integrated_gradients};
+use crate::data::{Categorical, CellSource};
+use crate::error::{Error, Result};
+use crate::model::Network;
+use crate::rng::Rng;
+
+/// Settings of [`determinant_genes`]; the defaults are CellPredX's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeterminantConfig {
+    /// Genes of the largest absolute attribution that count of each cell, at least 1. Default 100.
+    pub n_top: usize,
+    /// Genes of each class, at least 1: those that most often count. Default 50.
+    pub n_genes: usize,
+    /// Cells of a class at most, at random. Default 500; published: all.
+    pub max_cells: usize,
+    /// Of the integration. Default zero baseline, 50 steps.
+    pub gradients: GradientConfig,
+    /// Names the draws of cells.
+    pub seed: u64,
+}
+
+impl Default for DeterminantConfig {
+    fn default() -> Self {
+        Self { n_top: 100, n_genes: 50, max_cells: 500, gradients: GradientConfig::default(), seed: 0 }
+    }
+}
+
+/// A gene that determines a class.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct DeterminantGene {
+    /// Its number among the model's genes.
+    pub gene: usize,
+    /// Share of the cells in which it is among the first `n_top`, 0 to 1.
+    pub frequency: f32,
+    /// Mean attribution over the cells: above 0 where its expression speaks for the class.
+    pub attribution: f32,
+}
+
+/// Genes of one class.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ClassDeterminants {
+    /// Name of the class.
+    pub class: String,
+    /// Cells that were looked at.
+    pub n_cells: usize,
+    /// The genes, those that most often count first; of equal ones the one with the larger mean absolute attribution.
+    pub genes: Vec<DeterminantGene>,
+    /// Mean error of the integration, see [`super::Attribution::completeness_error`].
+    pub completeness_error: f32,
+}
+
+/// Genes on which the probability of their class rests, by class: integrated gradients of the probability of the class that each cell is called,
+/// from no expression; of each cell the `n_top` genes of the largest absolute attribution count, of each class the `n_genes` that do so most
+/// often (CellPredX, "interpretability").
+///
+/// `labels`: the class each cell of `source` was called, e.g. [`crate::model::PredictedClasses::label`]; `None` leaves the cell out, as one called
+/// unknown. Classes without cells are left out.
+///
+/// # Errors
+/// [`Error::Argument`] for settings of 0; [`Error::Data`] for labels of other cells or classes that the network does not have; as
+/// [`integrated_gradients`].
+pub fn determinant_genes(
+    network: &dyn Network,
+    source: &dyn CellSource,
+    labels: &Categorical,
+    config: &DeterminantConfig,
+) -> Result<Vec<ClassDeterminants>> {
+    for (name, value) in [("n_top", config.n_top), ("n_genes", config.n_genes), ("max_cells", config.max_cells)] {
+        if value == 0 {
+            return Err(Error::argument(name, "must be at least 1 (got 0)", "leave it out for the default"));
+        }
+    }
+    if labels.len() != source.n_cells() {
+        let problem = format!("labels of {} cells for {} cells", labels.len(), source.n_cells());
+        return Err(Error::data(problem, "give the class of each cell"));
+    }
+    let rng = Rng::new(config.seed);
+    let mut out = Vec::new();
+    for (code, class) in labels.levels().iter().enumerate() {
+        let members: Vec<usize> = (0..labels.len()).filter(|i| labels.codes()[*i] == Some(code as u32)).collect();
+        if members.is_empty() {
+            continue;
+        }
+        let mut rows = rng.stream("cells to attribute", 0, code as u64).choose(&members, config.max_cells.min(members.len()));
+        rows.sort_unstable();
+        let found = integrated_gradients(network, source, &rows, &Target::Class(code), &config.gradients)?;
+        let n = rows.len() as f32;
+        let absolute = found.mean_absolute();
+        let mut mean = vec![0f64; source.n_genes()];
+        for (gene, value) in found.values.indices().iter().zip(found.values.values()) {
+            mean[*gene as usize] += f64::from(*value) / f64::from(n);
+        }
+        let mut genes: Vec<(usize, usize)> = found.most_frequent(config.n_top, source.n_genes());
+        genes.sort_by(|a, b| b.1.cmp(&a.1).then(absolute[b.0].total_cmp(&absolute[a.0])));
+        let genes = genes.into_iter().take(config.n_genes);
+        out.push(ClassDeterminants {
+            class: class.clone(),
+            n_cells: rows.len(),
+            genes: genes
+                .map(|(gene, count)| DeterminantGene { gene, frequency: count as f32 / n, attribution: mean[gene] as f32 })
+                .collect(),
+            completeness_error: found.completeness_error.iter().sum::<f32>() / n,
+        });
+    }
+    Ok(out)
+}
+
+/// How many known markers of a class are among its determinant genes.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct KeyGeneHits {
+    /// Markers that the model reads.
+    pub n_markers: usize,
+    /// Of these, those among the determinant genes.
+    pub n_hits: usize,
+    /// Their share, 0 to 1; NaN without markers.
+    pub rate: f64,
+}
+
+/// Key-gene hit rate: the share of the known markers of a class that are among its determinant genes. Markers that the model does not read are
+/// left out. The paper's formula stands in a supplement; this is what its text describes.
+pub fn key_gene_hit_rate<S: AsRef<str>>(determinants: &ClassDeterminants, genes: &[String], markers: &[S]) -> KeyGeneHits {
+    let markers: HashSet<&str> = markers.iter().map(AsRef::as_ref).collect();
+    let n_markers = genes.iter().filter(|gene| markers.contains(gene.as_str())).count();
+    let n_hits = determinants.genes.iter().filter(|g| markers.contains(genes[g.gene].as_str())).count();
+    KeyGeneHits { n_markers, n_hits, rate: n_hits as f64 / n_markers as f64 }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use candle_core::Tensor;
+    use ndarray::Array2;
+
+    use super::*;
+    use crate::data::Csr;
+    use crate::ops::sparse_linear::SparseBatch;
+
+    /// Two classes; the logit of the first is gene 0 less gene 1, that of the second 0.
+    struct Two(Vec<String>);
+
+    impl Network for Two {
+        fn genes(&self) -> &[String] {
+            &self.0
+        }
+
+        fn first_layer(&self, x: &Arc<SparseBatch>) -> Result<Tensor> {
+            x.to_tensor(&candle_core::Device::Cpu)
+        }
+
+        fn first_weight(&self) -> Result<Option<Array2<f32>>> {
+            Ok(None)
+        }
+
+        fn latent(&self, first: &Tensor) -> Result<Tensor> {
+            Ok(first.clone())
+        }
+
+        fn logits(&self, latent: &Tensor) -> Result<Tensor> {
+            let logit = (latent.narrow(1, 0, 1)? - latent.narrow(1, 1, 1)?)?;
+            Ok(Tensor::cat(&[&logit, &logit.zeros_like()?], 1)?)
+        }
+    }
+
+    #[test]
+    fn genes_of_a_class_are_those_on_which_its_probability_rests() {
+        let network = Two(["A", "B", "C"].map(str::to_owned).to_vec());
+        let x = ndarray::array![[2.0f32, 0.0, 5.0], [3.0, 0.1, 5.0], [0.0, 2.0, 5.0], [0.0, 0.0, 1.0]];
+        let x = Csr::from_dense(x.view()).unwrap();
+        let labels =
+            Categorical::new(vec![Some(0), Some(0), Some(1), None], vec!["a".into(), "b".into(), "none".into()]).unwrap();
+        let config = DeterminantConfig { n_top: 1, n_genes: 2, ..Default::default() };
+        let found = determinant_genes(&network, &x, &labels, &config).unwrap();
+        assert_eq!(found.iter().map(|c| (c.class.as_str(), c.n_cells)).collect::<Vec<_>>(), [("a", 2), ("b", 1)]);
+        assert_eq!(found[0].genes.iter().map(|g| (g.gene, g.frequency)).collect::<Vec<_>>(), [(0, 1.0)]);
+        // From no expression the probability of each class is a half.
+        let sigmoid = |x: f32| 1.0 / (1.0 + (-x).exp());
+        let b = &found[1].genes[0];
+        assert!(b.gene == 1 && (b.attribution - (sigmoid(2.0) - 0.5)).abs() < 1e-5, "{b:?}");
+        assert!(found[0].completeness_error < 1e-5);
+
+        let hits = key_gene_hit_rate(&found[0], &network.0, &["A", "C", "X"]);
+        assert_eq!(hits, KeyGeneHits { n_markers: 2, n_hits: 1, rate: 0.5 });
+        assert!(key_gene_hit_rate(&found[0], &network.0, &["X"]).rate.is_nan());
+        assert!(determinant_genes(&network, &x, &labels.select(&[0]), &config).is_err());
+        assert!(determinant_genes(&network, &x, &labels, &DeterminantConfig { n_top: 0, ..config }).is_err());
+    }
+}

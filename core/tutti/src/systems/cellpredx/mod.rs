@@ -1,0 +1,519 @@
+//! CellPredX: labels of a reference carried to a query of another technology, species or assay by five losses.
+//!
+//! Liu et al., PLOS Computational Biology 2025 (10.1371/journal.pcbi.1013824), on the design of scJoint (Lin et al. 2022). Differences, each an
+//! option where it changes a result: held-out reference cells decide when to stop (`stopping`; the published code chooses by the labels of
+//! the query); class centres are learned, as the paper has it (`centers`; in the code no optimiser knows of them); the gate is kept open
+//! (`gate_floor`), since the centre loss alone would close it; gradients are clipped (`clip_norm`); the learning rate is that of the code's
+//! examples (`lr`). Several references and several queries are trained on at once: each gives its own cells to every mini-batch, has its own
+//! regularisation and, for queries, its own neighbours. A domain smaller than a mini-batch gives all its cells (the code fails). Neighbours are
+//! searched by Euclidean distance and exactly up to 100,000 cells (the code: Manhattan, approximate).
+
+mod config;
+mod inference;
+mod saved;
+mod scenario;
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use candle_core::{Device, Tensor, Var};
+use ndarray::Array2;
+
+pub use config::{CellPredXConfig, Centers, Preset, Stopping};
+pub use inference::UNKNOWN_BELOW;
+pub use scenario::{DetectedScenario, Scenario};
+
+use crate::data::{Batch, Categorical, CellSource, Cells, RowSubset};
+use crate::error::{Error, Result};
+use crate::loss::{
+    AlignmentNegatives, LossTerms, NtXentConfig, cross_entropy, mean_absolute, moved_centers, nt_xent, projection_regularization,
+    sparse_center, top_p_cosine_alignment,
+};
+use crate::model::{Phase, System};
+use crate::neighbors::{NeighborConfig, Neighbors, nearest_self};
+use crate::nn::{Activation, Dense, Draws, FeatureGate, MlpConfig, Norm, Parameters, Pass, SparseMlp};
+use crate::ops::sparse_linear::SparseBatch;
+use crate::preprocess::{PAIR_BATCH, Pair, PcaConfig, pca};
+use crate::rng::Rng;
+use crate::sampler::{DomainCells, MiniBatch, PairedSampler, Sampler};
+use crate::threads::Threads;
+use crate::train::Trainer;
+
+/// Mini-batches on which the loss is validated, at most.
+const MOST_VALIDATED: usize = 20;
+
+/// Which cells are the query, and what is known of the others.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CellPredXInput {
+    /// Class of each reference cell; a reference cell without one helps to regularise. What stands at query cells is not read.
+    pub labels: Categorical,
+    /// Whether each cell is of a query.
+    pub is_query: Vec<bool>,
+    /// Batch of each cell, where there are several references or queries; a cell without one is of a batch of its own kind.
+    pub batch: Option<Categorical>,
+}
+
+impl CellPredXInput {
+    /// Of a reference and a query that [`crate::preprocess::prepare_pair`] joined, with their batches. `labels`: of the reference cells, or of these and
+    /// then of query cells, which are not read.
+    ///
+    /// # Errors
+    /// None for what `prepare_pair` returns.
+    pub fn of_pair(pair: &Pair<'_>, labels: Categorical) -> Result<Self> {
+        let n = pair.cells.n_cells();
+        let codes = (0..n).map(|i| labels.codes().get(i).copied().flatten().filter(|_| i < pair.n_reference)).collect();
+        Ok(Self {
+            labels: Categorical::new(codes, labels.levels().to_vec())?,
+            is_query: (0..n).map(|i| i >= pair.n_reference).collect(),
+            batch: Some(pair.cells.column(PAIR_BATCH)?.clone()),
+        })
+    }
+}
+
+/// The network of CellPredX.
+#[derive(Debug)]
+pub struct CellPredX {
+    config: CellPredXConfig,
+    genes: Vec<String>,
+    classes: Vec<String>,
+    parameters: Parameters,
+    encoder: SparseMlp,
+    classifier: Dense,
+    gate: Option<FeatureGate>,
+    /// [n_classes, latent_dim].
+    centers: Option<Var>,
+    training: Option<Training>,
+}
+
+/// What is known of the cells in training.
+#[derive(Debug)]
+struct Training {
+    /// By cell; `None` in a query.
+    class: Vec<Option<u32>>,
+    /// By cell.
+    domain: Vec<u32>,
+    /// Cells of each domain, ascending.
+    members: Vec<Vec<usize>>,
+    /// Whether each domain is a query.
+    is_query: Vec<bool>,
+}
+
+impl CellPredX {
+    /// A network with initial weights for these cells.
+    ///
+    /// # Errors
+    /// Settings out of range; labels, marks or batches of other cells; no query, no reference, or fewer than two classes.
+    pub fn new(cells: &Cells<'_>, input: &CellPredXInput, config: CellPredXConfig, device: &Device) -> Result<Self> {
+        config.validate()?;
+        let (training, classes) = Training::new(cells.n_cells(), input)?;
+        let parameters = Parameters::new(device, Rng::new(config.seed));
+        let mut model = Self::build(config, cells.gene_names().to_vec(), classes, parameters)?;
+        model.training = Some(training);
+        Ok(model)
+    }
+
+    fn build(config: CellPredXConfig, genes: Vec<String>, classes: Vec<String>, mut parameters: Parameters) -> Result<Self> {
+        let (m, k) = (config.latent_dim, classes.len());
+        let linear = MlpConfig { dims: vec![m], norm: Norm::None, activation: Activation::None, dropout: 0.0 };
+        let encoder = SparseMlp::new(&mut parameters, "encoder", genes.len(), &linear)?;
+        let classifier = Dense::new(&mut parameters, "classifier", m, k)?;
+        let (mut gate, mut centers) = (None, None);
+        if config.center_weight > 0.0 {
+            gate = Some(FeatureGate::new(&mut parameters, m, config.gate_dim)?);
+            centers = Some(parameters.buffer("centers", (k, m), 0.0)?);
+            if config.centers == Centers::Fixed {
+                let mut stream = Rng::new(config.seed).stream("class centres", 0, 0);
+                let deviation = (2.0 / m as f64).sqrt();
+                parameters.set("centers", (0..k * m).map(|_| (deviation * stream.normal()) as f32).collect())?;
+            }
+        }
+        Ok(Self { config, genes, classes, parameters, encoder, classifier, gate, centers, training: None })
+    }
+
+    /// Starts training on `cells`, references and queries together, expected log-normalised.
+    ///
+    /// # Errors
+    /// As [`CellPredX::new`], or no threads.
+    pub fn trainer<'a>(
+        cells: &Cells<'a>,
+        input: &CellPredXInput,
+        config: CellPredXConfig,
+        device: &Device,
+        threads: Threads,
+    ) -> Result<Trainer<'a, Self>> {
+        let train = config.train();
+        let model = threads.run(|| Self::new(cells, input, config, device))?;
+        Trainer::new(model, cells.clone(), train, threads)
+    }
+
+    /// What a user should know before training: classes of few cells, domains smaller than a mini-batch.
+    ///
+    /// # Errors
+    /// As [`CellPredX::new`].
+    pub fn warnings(input: &CellPredXInput, config: &CellPredXConfig) -> Result<Vec<String>> {
+        let (training, classes) = Training::new(input.is_query.len(), input)?;
+        let mut counts = vec![0usize; classes.len()];
+        training.class.iter().flatten().for_each(|c| counts[*c as usize] += 1);
+        let few: Vec<String> =
+            classes.iter().zip(&counts).filter(|(_, n)| **n < FEW_CELLS).map(|(class, n)| format!("{class} ({n})")).collect();
+        let mut out = Vec::new();
+        if !few.is_empty() {
+            out.push(format!("classes with fewer than {FEW_CELLS} reference cells are hard to learn: {}", few.join(", ")));
+        }
+        let small = training.members.iter().map(Vec::len).filter(|n| *n < config.batch_size).collect::<Vec<_>>();
+        if let Some(least) = small.iter().min() {
+            let (n, size) = (small.len(), config.batch_size);
+            let what = if n == 1 { "one reference or query has" } else { "some references or queries have" };
+            out.push(format!(
+                "{what} fewer cells than the {size} of a mini-batch and give all of them to each (the least: {least})"
+            ));
+        }
+        Ok(out)
+    }
+
+    /// Settings of this model.
+    pub fn config(&self) -> &CellPredXConfig {
+        &self.config
+    }
+
+    /// Genes that the model reads, in order.
+    pub fn genes(&self) -> &[String] {
+        &self.genes
+    }
+
+    /// Names of the classes that it knows.
+    pub fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    fn training(&self) -> Result<&Training> {
+        self.training
+            .as_ref()
+            .ok_or_else(|| Error::data("a loaded model has no training cells", "start with `CellPredX::trainer`"))
+    }
+
+    /// All losses of a mini-batch; `step` counts from the start of training, `None` outside of it.
+    fn forward(&self, prepared: &Domains, pass: Pass<'_>, step: Option<usize>) -> Result<LossTerms> {
+        let c = &self.config;
+        let f = self.encoder.forward(&prepared.x, None, pass)?;
+        let part = |rows: &Range<usize>| f.narrow(0, rows.start, rows.len());
+        let (query, reference) = (part(&prepared.query)?, part(&prepared.reference)?);
+        let mut terms = LossTerms::new();
+
+        let logits = self.classifier.forward(&reference)?;
+        if let Some(loss) = cross_entropy(&logits, &prepared.class)? {
+            terms.add("classification", c.classification_weight, loss);
+        }
+        if c.projection_weight > 0.0 {
+            for (name, domains) in [("projection_reference", &prepared.references), ("projection_query", &prepared.queries)] {
+                let large = || domains.iter().filter(|rows| rows.len() > 1);
+                let losses = large().map(|rows| projection_regularization(&part(rows)?)).collect::<Result<Vec<_>>>()?;
+                if let Some(loss) = mean(&losses)? {
+                    terms.add(name, c.projection_weight, loss);
+                }
+            }
+        }
+        if let Some(partners) = prepared.partners.as_ref().filter(|_| step.is_some()) {
+            let config = NtXentConfig { temperature: c.temperature, hard_negative_beta: 0.0, ..Default::default() };
+            // Cells of another query are no negatives: its batch effect would tell them apart.
+            let large = || prepared.queries.iter().filter(|rows| rows.len() > 1);
+            let contrast = |rows: &Range<usize>| {
+                let second = part(&(partners.start + rows.start..partners.start + rows.end))?;
+                nt_xent(&part(rows)?, &second, &config, self.parameters.kernels())
+            };
+            if let Some(loss) = mean(&large().map(contrast).collect::<Result<Vec<_>>>()?)? {
+                terms.add("nt_xent", c.contrastive_weight, loss);
+            }
+        }
+        if c.alignment_weight > 0.0 {
+            let negatives = match (c.negative_margin, &prepared.strangers[..]) {
+                (Some(margin), partners) if !partners.is_empty() => Some(AlignmentNegatives { margin, partners }),
+                _ => None,
+            };
+            terms.add("alignment", c.alignment_weight, top_p_cosine_alignment(&query, &reference, c.top_p, negatives)?);
+        }
+        self.center_loss(prepared, (&query, &reference), pass, step, &mut terms)?;
+        if c.l1_weight > 0.0
+            && let Some(loss) = mean_absolute(self.parameters.iter().map(|p| p.var.as_tensor()))?
+        {
+            terms.add("l1", c.l1_weight, loss);
+        }
+        Ok(terms)
+    }
+
+    /// The sparse centre loss on reference cells by their class and on the surest query cells by the class predicted; centres move on.
+    fn center_loss(
+        &self,
+        prepared: &Domains,
+        (query, reference): (&Tensor, &Tensor),
+        pass: Pass<'_>,
+        step: Option<usize>,
+        terms: &mut LossTerms,
+    ) -> Result<()> {
+        let (Some(gate), Some(centers)) = (&self.gate, &self.centers) else { return Ok(()) };
+        let c = &self.config;
+        let n_query = query.dim(0)?;
+        let all = Tensor::cat(&[query, reference], 0)?;
+        let a = gate.forward(&all, pass)?;
+        let probabilities = candle_nn::ops::softmax(&self.classifier.detached().forward(&query.detach())?, 1)?;
+        let mut known = surest(&probabilities.to_vec2()?, c.pseudo_label_quantile);
+        known.extend((0u32..).zip(&prepared.class).filter_map(|(i, class)| class.map(|class| (n_query as u32 + i, class))));
+        let (rows, classes): (Vec<u32>, Vec<u32>) = known.into_iter().unzip();
+        let rows = Tensor::new(rows.as_slice(), all.device())?;
+        let (z, a_known) = (all.index_select(&rows, 0)?, a.index_select(&rows, 0)?);
+        let n = all.dim(0)?;
+        let level = a.mean_all()?;
+        let weight = if step.is_some_and(|step| step < c.center_start) { 0.0 } else { c.center_weight };
+        let loss = sparse_center(&z, &a_known, centers, &classes, n)?;
+        if c.gate_floor > 0.0 && f64::from(level.to_scalar::<f32>()?) < c.gate_floor {
+            terms.add("gate_penalty", weight, opening(&loss, &level, c.gate_floor)?);
+        }
+        terms.add("center", weight, loss);
+        terms.add("gate_mean", 0.0, level);
+        if step.is_some() && c.centers == Centers::Learned {
+            centers.set(&moved_centers(&z, &a_known, centers, &classes, c.center_rate)?)?;
+        }
+        Ok(())
+    }
+}
+
+/// Reference cells of a class below which it is said to be small.
+const FEW_CELLS: usize = 10;
+
+/// Mean of scalars.
+fn mean(losses: &[Tensor]) -> Result<Option<Tensor>> {
+    Ok(match losses {
+        [] => None,
+        [one] => Some(one.clone()),
+        several => Some(Tensor::stack(several, 0)?.mean_all()?),
+    })
+}
+
+/// Rows whose largest probability is at or above its quantile, with the class of it.
+fn surest(probabilities: &[Vec<f32>], quantile: f64) -> Vec<(u32, u32)> {
+    let best = |row: &Vec<f32>| (0..row.len()).fold(0, |best, c| if row[c] > row[best] { c } else { best });
+    let classes: Vec<usize> = probabilities.iter().map(best).collect();
+    let largest: Vec<f32> = probabilities.iter().zip(&classes).map(|(row, c)| row[*c]).collect();
+    let mut sorted = largest.clone();
+    sorted.sort_unstable_by(f32::total_cmp);
+    // Linear between order statistics, as PyTorch's quantile.
+    let Some(last) = sorted.len().checked_sub(1) else { return Vec::new() };
+    let at = quantile * last as f64;
+    let (below, above) = (sorted[at.floor() as usize], sorted[at.ceil() as usize]);
+    let threshold = below + (above - below) * at.fract() as f32;
+    (0u32..).zip(classes).filter(|(i, _)| largest[*i as usize] >= threshold).map(|(i, c)| (i, c as u32)).collect()
+}
+
+/// Twice the centre loss times the share by which the mean of the gate is below `floor`. Closing the gate by some share lowers the centre loss by
+/// the same share of it at most, and raises this by more as soon as the mean is below.
+fn opening(center_loss: &Tensor, level: &Tensor, floor: f64) -> Result<Tensor> {
+    Ok((center_loss.detach() * level.affine(-2.0 / floor, 2.0)?)?)
+}
+
+impl Training {
+    fn new(n_cells: usize, input: &CellPredXInput) -> Result<(Self, Vec<String>)> {
+        let sizes = [("labels", input.labels.len()), ("marks of query cells", input.is_query.len())];
+        let sizes = sizes.into_iter().chain(input.batch.as_ref().map(|b| ("batches", b.len())));
+        for (what, n) in sizes {
+            if n != n_cells {
+                return Err(Error::data(format!("{what} of {n} cells for {n_cells} cells"), "give one per cell"));
+            }
+        }
+        let of_reference = |i: usize| if input.is_query[i] { None } else { input.labels.codes()[i] };
+        let n_query = input.is_query.iter().filter(|q| **q).count();
+        if n_query == 0 || n_query == n_cells {
+            let what = if n_query == 0 { "query" } else { "reference" };
+            return Err(Error::data(format!("there are no {what} cells"), "give a reference with labels and a query"));
+        }
+        let labelled = (0..n_cells).map(|i| of_reference(i).and_then(|_| input.labels.value(i)));
+        let labels = Categorical::new((0..n_cells).map(of_reference).collect(), input.labels.levels().to_vec())?.drop_unused();
+        if labels.n_levels() < 2 {
+            let n = labelled.flatten().count();
+            let problem = format!("the {n} reference cells with a label are of {} class", labels.n_levels());
+            return Err(Error::data(problem, "give labels of at least two classes; check the column"));
+        }
+        let key = |i: usize| (input.is_query[i], input.batch.as_ref().and_then(|b| b.codes()[i]));
+        let mut keys: Vec<(bool, Option<u32>)> = (0..n_cells).map(key).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        let domain: Vec<u32> = (0..n_cells).map(|i| keys.partition_point(|k| *k < key(i)) as u32).collect();
+        let mut members = vec![Vec::new(); keys.len()];
+        domain.iter().enumerate().for_each(|(i, d)| members[*d as usize].push(i));
+        let is_query = keys.iter().map(|(query, _)| *query).collect();
+        let (class, classes) = (labels.codes().to_vec(), labels.levels().to_vec());
+        Ok((Self { class, domain, members, is_query }, classes))
+    }
+
+    /// Reference cells held out of each class, so many that two are left at least: a share `1 - train_frac` in the mean.
+    fn held_out(&self, n_classes: usize, train_frac: f64, rng: &Rng) -> Vec<usize> {
+        let mut of_class: Vec<Vec<usize>> = vec![Vec::new(); n_classes];
+        self.class.iter().enumerate().for_each(|(i, class)| class.iter().for_each(|c| of_class[*c as usize].push(i)));
+        let mut held_out = Vec::new();
+        for (class, members) in of_class.iter().enumerate() {
+            let mut stream = rng.stream("cells held out of a class", 0, class as u64);
+            let share = (1.0 - train_frac) * members.len() as f64;
+            let n = share as usize + usize::from(stream.bernoulli(share.fract()));
+            held_out.extend(stream.choose(members, n.min(members.len().saturating_sub(2))));
+        }
+        held_out.sort_unstable();
+        held_out
+    }
+
+    /// Cells of each kind of domain, with their row numbers.
+    fn rows_of(&self, query: bool) -> Vec<usize> {
+        (0..self.domain.len()).filter(|i| self.is_query[self.domain[*i] as usize] == query).collect()
+    }
+
+    /// Runs of rows of one domain within `rows`, offset by `start`.
+    fn runs(&self, rows: &[usize], start: usize) -> Vec<Range<usize>> {
+        let mut at = start;
+        let run = |run: &[usize]| {
+            at += run.len();
+            at - run.len()..at
+        };
+        rows.chunk_by(|a, b| self.domain[*a] == self.domain[*b]).map(run).collect()
+    }
+}
+
+/// Rows of a mini-batch: query cells by domain, their partners, reference cells by domain.
+#[derive(Debug)]
+pub struct Domains {
+    x: Arc<SparseBatch>,
+    query: Range<usize>,
+    /// Neighbours of the query cells, in their order.
+    partners: Option<Range<usize>>,
+    reference: Range<usize>,
+    queries: Vec<Range<usize>>,
+    references: Vec<Range<usize>>,
+    /// Class of each reference cell.
+    class: Vec<Option<u32>>,
+    /// Another query cell for each, at random.
+    strangers: Vec<u32>,
+}
+
+impl System for CellPredX {
+    type Prepared = Domains;
+
+    fn name(&self) -> &'static str {
+        "cellpredx"
+    }
+
+    fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+
+    fn phases(&self) -> &[Phase] {
+        &[Phase::MODEL]
+    }
+
+    fn split(&self, cells: &Cells<'_>, train_frac: f64, rng: &Rng) -> Result<(Vec<usize>, Vec<usize>)> {
+        let held_out = match train_frac < 1.0 {
+            true => self.training()?.held_out(self.classes.len(), train_frac, rng),
+            false => Vec::new(),
+        };
+        let rows = (0..cells.n_cells()).filter(|i| held_out.binary_search(i).is_err()).collect();
+        Ok((rows, held_out))
+    }
+
+    fn validation_batches(&self, held_out: &[usize], batch_size: usize, rng: &Rng) -> Result<Vec<MiniBatch>> {
+        let training = self.training()?;
+        let mut stream = rng.stream("validation cells", 0, 0);
+        let mut reference = match self.config.stopping {
+            Stopping::Never => return Ok(Vec::new()),
+            Stopping::HeldOut => held_out.to_vec(),
+            Stopping::CenterLoss => training.rows_of(false),
+        };
+        let mut query = training.rows_of(true);
+        stream.shuffle(&mut reference);
+        stream.shuffle(&mut query);
+        let chunks = reference.chunks(batch_size).filter(|chunk| chunk.len() > 1).take(MOST_VALIDATED);
+        let batch = |(k, reference): (usize, &[usize])| {
+            let start = (k * batch_size) % query.len();
+            let mut query = query[start..(start + batch_size).min(query.len())].to_vec();
+            let mut reference = reference.to_vec();
+            let by_domain = |rows: &mut Vec<usize>| rows.sort_unstable_by_key(|i| (training.domain[*i], *i));
+            by_domain(&mut query);
+            by_domain(&mut reference);
+            MiniBatch { rows: [query, reference].concat(), ..Default::default() }
+        };
+        Ok(chunks.enumerate().map(batch).collect())
+    }
+
+    fn sampler(&mut self, cells: &Cells<'_>, rows: &[usize], _epoch: usize, first: bool) -> Result<Option<Box<dyn Sampler>>> {
+        if !first {
+            return Ok(None);
+        }
+        let training = self.training()?;
+        let mut domains = Vec::new();
+        for (members, is_query) in training.members.iter().zip(&training.is_query) {
+            let rows: Vec<usize> = members.iter().copied().filter(|i| rows.binary_search(i).is_ok()).collect();
+            if rows.is_empty() {
+                continue;
+            }
+            let neighbors = match *is_query && self.config.contrastive_weight > 0.0 {
+                true => Some(self.neighbors_among(cells.source(), &rows)?),
+                false => None,
+            };
+            domains.push(DomainCells { rows, neighbors });
+        }
+        // Queries first: without neighbours, they are told from references by their place.
+        domains.sort_by_key(|d| !training.is_query[training.domain[d.rows[0]] as usize]);
+        Ok(Some(Box::new(PairedSampler::new(domains, self.config.sampler())?)))
+    }
+
+    fn prepare(&self, batch: Batch, draws: &Draws) -> Result<Domains> {
+        let training = self.training()?;
+        let n_query = match batch.n_pairs {
+            0 => batch.indices.iter().filter(|i| training.is_query[training.domain[**i] as usize]).count(),
+            n => n,
+        };
+        let (n_pairs, n) = (batch.n_pairs, batch.indices.len());
+        let reference = n_query + n_pairs..n;
+        let mut stream = draws.stream("strangers");
+        // Never the cell itself.
+        let stranger = |i: usize| ((i + 1 + stream.below(n_query - 1)) % n_query) as u32;
+        let strangers = if n_query > 1 { (0..n_query).map(stranger).collect() } else { Vec::new() };
+        Ok(Domains {
+            queries: training.runs(&batch.indices[..n_query], 0),
+            references: training.runs(&batch.indices[reference.clone()], reference.start),
+            class: batch.indices[reference.clone()].iter().map(|i| training.class[*i]).collect(),
+            partners: (n_pairs > 0).then_some(n_query..n_query + n_pairs),
+            query: 0..n_query,
+            reference,
+            strangers,
+            x: Arc::new(SparseBatch::with_gradient(batch.rows)),
+        })
+    }
+
+    fn losses(&self, prepared: &Domains, _phase: Phase, draws: &Draws) -> Result<LossTerms> {
+        let step = draws.epoch() * self.config.sampler().n_batches + draws.step();
+        self.forward(prepared, Pass { draws: Some(draws), index: 0 }, Some(step))
+    }
+
+    fn validation_losses(&self, prepared: &Domains) -> Result<LossTerms> {
+        let terms = self.forward(prepared, Pass::EVAL, None)?;
+        Ok(if self.config.stopping == Stopping::CenterLoss { terms.only("center") } else { terms })
+    }
+
+    fn embed(&self, source: &dyn CellSource) -> Result<Array2<f32>> {
+        CellPredX::embed(self, source)
+    }
+}
+
+impl CellPredX {
+    /// Nearest neighbours of the cells `rows` among themselves, by principal components; each cell finds itself too.
+    fn neighbors_among(&self, source: &dyn CellSource, rows: &[usize]) -> Result<Neighbors> {
+        let (n, seed) = (rows.len(), self.config.seed);
+        let most = n.saturating_sub(1).min(source.n_genes());
+        let n_neighbors = (self.config.n_neighbors + 1).min(n);
+        let search = NeighborConfig { n_neighbors, seed, ..Default::default() };
+        if most == 0 {
+            return nearest_self(Array2::zeros((n, 1)).view(), &search);
+        }
+        let config = PcaConfig { n_components: self.config.n_pcs.min(most), seed, ..Default::default() };
+        nearest_self(pca(&RowSubset::new(source, rows), &config)?.scores.view(), &search)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,435 @@
+//! From a labelled reference to a query whose cells are named, or refused, in one call.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ndarray::{Array2, s};
+use serde_json::{Map, Value};
+use tutti::data::Categorical;
+use tutti::downstream::{
+    AnnotateConfig, Annotated, ClassDeterminants, ClassEvidence, DeterminantConfig, HoldOut, Limit, TransferConfig,
+    UnknownReason, determinant_genes, hold_out,
+};
+use tutti::model::with_settings;
+use tutti::neighbors::Metric;
+use tutti::preprocess::{Origin, Pair, PairConfig, prepare_pair};
+use tutti::rng::Rng;
+use tutti::systems::cellpredx::{CellPredX, CellPredXConfig, CellPredXInput, Preset, Scenario};
+use tutti::threads::Threads;
+use tutti::train::State;
+
+use crate::cells::Cells;
+use crate::column::{Column, Values};
+use crate::concord::{device, tell};
+use crate::display::{Content, Rich, show, warn};
+use crate::embedding::Embedding;
+use crate::error::{Error, Result};
+use crate::history::History;
+use crate::html::{block, counted, duration, escape, muted, thousands};
+use crate::kernel::Stoppable;
+use crate::pca::CHOOSE;
+use crate::progress::Reporter;
+use crate::table::Table;
+
+/// Names the cells of a query after a labelled reference by CellPredX: `annotate(&reference, &query, "cell_type").run()?`. `label`: a column of the
+/// reference's obs; cells without a value are not learned from.
+///
+/// Both are trained on together, over their common genes: counts are scaled to 10,000 per cell and log-transformed. A share of the reference is held out:
+/// on it probabilities are calibrated, and limits chosen beyond which a cell is called unknown. Stop (Ctrl-C) names by the model trained so far.
+pub fn annotate(reference: &Cells, query: &Cells, label: &str) -> Annotate {
+    Annotate {
+        reference: reference.clone(),
+        query: query.clone(),
+        label: label.to_owned(),
+        batch: None,
+        scenario: None,
+        preset: None,
+        settings: Vec::new(),
+        config: AnnotateConfig::default(),
+        held_out: 0.2,
+        hvg: None,
+        threads: 0,
+        device: "cpu".into(),
+        quiet: false,
+    }
+}
+
+/// How a query is named; [`Annotate::run`] does it.
+#[derive(Clone)]
+pub struct Annotate {
+    reference: Cells,
+    query: Cells,
+    label: String,
+    batch: Option<String>,
+    scenario: Option<String>,
+    preset: Option<String>,
+    settings: Vec<(String, Value)>,
+    config: AnnotateConfig,
+    held_out: f64,
+    hvg: Option<usize>,
+    threads: usize,
+    device: String,
+    quiet: bool,
+}
+
+impl Annotate {
+    fn with(&self, change: impl FnOnce(&mut Annotate)) -> Annotate {
+        let mut changed = self.clone();
+        change(&mut changed);
+        changed
+    }
+
+    /// Column of obs with batches inside of reference or query, where one has it.
+    pub fn batch(&self, column: &str) -> Annotate {
+        self.with(|a| a.batch = Some(column.to_owned()))
+    }
+
+    /// Kind of data: `"matched-rna-to-atac"`, `"unmatched-rna-to-atac"`, `"rna-to-rna"` or `"atac-to-atac"`. Without it, the data are looked at, and what
+    /// they are taken for is said.
+    pub fn scenario(&self, name: &str) -> Annotate {
+        self.with(|a| a.scenario = Some(name.to_owned()))
+    }
+
+    /// Weights of the losses: `"default"`, `"paper"` or `"reference-code"`.
+    pub fn preset(&self, name: &str) -> Annotate {
+        self.with(|a| a.preset = Some(name.to_owned()))
+    }
+
+    /// One setting of CellPredX by its name, e.g. `.set("latent_dim", 32)`. A wrong name suggests the right one.
+    pub fn set(&self, name: &str, value: impl Into<serde_json::Value>) -> Annotate {
+        self.with(|a| a.settings.push((name.to_owned(), value.into())))
+    }
+
+    /// Steps of training. Default 200, 3000 from RNA to ATAC.
+    pub fn n_steps(&self, n: usize) -> Annotate {
+        self.set("n_steps", n)
+    }
+
+    /// Names all random draws. Default 0.
+    pub fn seed(&self, seed: u64) -> Annotate {
+        self.set("seed", seed)
+    }
+
+    /// Share of cells of known types that may be called unknown. Default 0.05.
+    pub fn false_rejection_rate(&self, rate: f64) -> Annotate {
+        self.with(|a| a.config.false_rejection_rate = rate)
+    }
+
+    /// Least probability of a label, instead of the one that is chosen.
+    pub fn min_probability(&self, p: f64) -> Annotate {
+        self.with(|a| a.config.probability = Limit::Given(p as f32))
+    }
+
+    /// Largest novelty, instead of the one that is chosen.
+    pub fn max_novelty(&self, novelty: f64) -> Annotate {
+        self.with(|a| a.config.novelty = Limit::Given(novelty as f32))
+    }
+
+    /// Calls no cell unknown.
+    pub fn no_rejection(&self) -> Annotate {
+        self.with(|a| (a.config.probability, a.config.novelty) = (Limit::None, Limit::None))
+    }
+
+    /// Share of each class of the reference that is held out to calibrate and to choose limits on. Default 0.2.
+    pub fn held_out(&self, share: f64) -> Annotate {
+        self.with(|a| a.held_out = share)
+    }
+
+    /// Highly variable genes to train on; 0 takes all. Default 2000 where there are more.
+    pub fn hvg(&self, n: usize) -> Annotate {
+        self.with(|a| a.hvg = Some(n))
+    }
+
+    /// Threads; the result does not depend on them. Default: all processors.
+    pub fn threads(&self, n: usize) -> Annotate {
+        self.with(|a| a.threads = n)
+    }
+
+    /// `"cpu"` (default), or `"cuda"` where this library was built with it.
+    pub fn device(&self, name: &str) -> Annotate {
+        self.with(|a| a.device = name.to_owned())
+    }
+
+    /// Shows neither progress nor warnings.
+    pub fn quiet(&self) -> Annotate {
+        self.with(|a| a.quiet = true)
+    }
+
+    /// Trains and names. Stopped by the user, it names by the model trained so far.
+    ///
+    /// # Errors
+    /// A column or setting that there is not; too few common genes; fewer than two classes; a loss that is not finite.
+    pub fn run(&self) -> Result<AnnotatedCells> {
+        let running = Stoppable::begin();
+        let threads = Threads::new(self.threads)?;
+        let labels = self.reference.column(&self.label)?.categorical()?.drop_unused();
+        let pair = threads.run(|| self.pair())?;
+        let (scenario, reason) = self.seen(&threads, &pair)?;
+        let config = self.resolved(scenario)?;
+        let split = hold_out(&labels, self.held_out, &Rng::new(config.seed))?;
+        let input = CellPredXInput::of_pair(&pair, known(&labels, &split)?)?;
+        let notes = pair.prepared.notes.iter().cloned().chain(CellPredX::warnings(&input, &config)?);
+        notes.filter(|_| !self.quiet).for_each(|note| warn(&note));
+        let (seed, steps) = (config.seed, config.steps_per_round);
+        let mut trainer = CellPredX::trainer(&pair.cells, &input, config, &device(&self.device)?, threads)?;
+        let mut reporter = Reporter::new("cellpredx", self.quiet);
+        let outcome = loop {
+            match trainer.advance(Duration::from_millis(200), &mut reporter, &running.token) {
+                Ok(State::Running) => {}
+                ended => break ended,
+            }
+        };
+        if matches!(outcome, Ok(State::Cancelled)) && trainer.first_step_at().is_none() {
+            return Err(Error::Interrupted("before the first step of training; there is no model".into()));
+        }
+        let (seconds, speed) = trainer.speed();
+        let (model, history) = trainer.finish()?;
+        let n = history.epochs.len();
+        let line = format!(
+            "cellpredx: {n} rounds of {steps} steps in {} ({} cells/s); {}: {reason}",
+            duration(seconds),
+            thousands(speed as usize),
+            scenario.name()
+        );
+        reporter.finish(&line);
+        tell(&outcome, n);
+
+        let threads = Threads::new(self.threads)?;
+        let transfer = TransferConfig { n_neighbors: 15, seed, ..Default::default() };
+        let (embedding, found) = threads.run(|| -> tutti::Result<(Array2<f32>, Annotated)> {
+            let embedding = model.embed(pair.cells.source())?;
+            let logits = model.logits(embedding.view())?;
+            let (logits, z) = (logits.view(), embedding.view());
+            let evidence = ClassEvidence::of_network(logits, model.classes(), z, &labels, &split, &transfer)?;
+            let found = tutti::downstream::annotate(&evidence, &self.config)?;
+            Ok((embedding, found))
+        })?;
+        found.warnings.iter().filter(|_| !self.quiet).for_each(|w| warn(w));
+        let inner = Inner { run: self.clone(), model, history: History::new(history), pair, embedding, found, line };
+        Ok(AnnotatedCells { inner: Arc::new(inner) })
+    }
+
+    fn pair(&self) -> tutti::Result<Pair<'static>> {
+        let has = |cells: &Cells| self.batch.clone().filter(|b| cells.inner().column_names().contains(b));
+        let batch = [has(&self.reference), has(&self.query)];
+        let core = |cells: &Cells, column: &Option<String>| {
+            let columns: Vec<&str> = column.iter().map(String::as_str).collect();
+            cells.inner().cells(&columns).map_err(|e| tutti::Error::data(e.to_string(), "check the column of batches"))
+        };
+        let cells = [core(&self.reference, &batch[0])?, core(&self.query, &batch[1])?];
+        let files = [&self.reference, &self.query].map(|c| c.inner().path().display().to_string());
+        let origin = |name| Origin { name, choose: CHOOSE };
+        let config =
+            PairConfig { batch: [batch[0].as_deref(), batch[1].as_deref()], n_top_genes: self.hvg, ..Default::default() };
+        prepare_pair(&cells[0], &cells[1], &config, [origin(&files[0]), origin(&files[1])])
+    }
+
+    fn seen(&self, threads: &Threads, pair: &Pair<'_>) -> Result<(Scenario, String)> {
+        let Some(name) = &self.scenario else {
+            let seen = threads.run(|| Scenario::of_pair(pair))?;
+            return Ok((seen.scenario, seen.reason));
+        };
+        let known = Scenario::ALL.iter().find(|(_, n)| n == name);
+        let names = || Scenario::ALL.map(|(_, n)| n).join(", ");
+        let (scenario, _) = known.ok_or_else(|| Error::usage(format!("`scenario` is `{name}`; give one of {}", names())))?;
+        Ok((*scenario, "as given".into()))
+    }
+
+    fn resolved(&self, scenario: Scenario) -> Result<CellPredXConfig> {
+        let preset = match &self.preset {
+            None => Preset::default(),
+            Some(name) => serde_json::from_value(name.as_str().into()).map_err(|_| {
+                let names: Vec<&str> = Preset::ALL.iter().map(|(_, name)| *name).collect();
+                Error::usage(format!("`preset` is `{name}`; give one of {}", names.join(", ")))
+            })?,
+        };
+        let changes: Map<String, Value> = self.settings.iter().cloned().collect();
+        let config = with_settings(&CellPredXConfig::preset(preset, scenario), &changes)?;
+        config.validate()?;
+        Ok(config)
+    }
+}
+
+/// Labels of reference cells that may be learned from.
+fn known(labels: &Categorical, split: &HoldOut) -> tutti::Result<Categorical> {
+    let mut codes = vec![None; labels.len()];
+    split.train.iter().for_each(|i| codes[*i] = labels.codes()[*i]);
+    Categorical::new(codes, labels.levels().to_vec())
+}
+
+/// Named query cells, and the model behind. Cheap to clone.
+#[derive(Clone)]
+pub struct AnnotatedCells {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    run: Annotate,
+    model: CellPredX,
+    history: History,
+    pair: Pair<'static>,
+    /// Of reference and query.
+    embedding: Array2<f32>,
+    found: Annotated,
+    line: String,
+}
+
+impl AnnotatedCells {
+    /// The likeliest label of every query cell, in the levels and colours of the reference.
+    pub fn labels(&self) -> Column {
+        Column::new(&self.name(""), Values::Category(self.inner.found.query.label.clone()), None)
+    }
+
+    /// The label of every query cell; none where it is unknown.
+    pub fn known_labels(&self) -> Column {
+        Column::new(&self.name(""), Values::Category(self.inner.found.query.kept()), None)
+    }
+
+    /// Probability of the label, calibrated on held-out reference cells.
+    pub fn probability(&self) -> Column {
+        Column::numbers(&self.name("_probability"), &self.inner.found.query.probability)
+    }
+
+    /// How unusual it is among the reference to be this far from its cells, 0 to 1.
+    pub fn novelty(&self) -> Column {
+        let none = vec![f32::NAN; self.inner.found.query.n_cells()];
+        Column::numbers(&self.name("_novelty"), self.inner.found.query.novelty.as_ref().unwrap_or(&none))
+    }
+
+    /// Why a cell is unknown; none for those that keep their label.
+    pub fn reason(&self) -> Column {
+        Column::new(&self.name("_reason"), Values::Category(self.inner.found.query.reasons()), None)
+    }
+
+    /// Which cells are unknown.
+    pub fn unknown(&self) -> Vec<bool> {
+        self.inner.found.query.unknown()
+    }
+
+    /// Share of the query that keeps its label, 0 to 1.
+    pub fn coverage(&self) -> f64 {
+        self.inner.found.query.coverage()
+    }
+
+    /// The query in the embedding of the model.
+    pub fn embedding(&self) -> Embedding {
+        let z = self.inner.embedding.slice(s![self.inner.pair.n_reference.., ..]).to_owned();
+        Embedding::new("X_cellpredx", z, Metric::Cosine, Some(self.inner.run.query.clone()))
+    }
+
+    /// The reference in the same embedding.
+    pub fn reference_embedding(&self) -> Embedding {
+        let z = self.inner.embedding.slice(s![..self.inner.pair.n_reference, ..]).to_owned();
+        Embedding::new("X_cellpredx", z, Metric::Cosine, Some(self.inner.run.reference.clone()))
+    }
+
+    /// Losses of the training by name.
+    pub fn history(&self) -> History {
+        self.inner.history.clone()
+    }
+
+    /// A row per class that was found: cells, how many keep the label, median probability and novelty.
+    ///
+    /// # Errors
+    /// None for what this crate made.
+    pub fn table(&self) -> Result<Table> {
+        let classes = self.inner.found.query.by_class();
+        let of = |f: &dyn Fn(&tutti::downstream::ClassFound) -> f64| classes.iter().map(|(c, _)| f(c)).collect::<Vec<f64>>();
+        Table::build()
+            .text(&self.name(""), classes.iter().map(|(c, _)| c.class.clone()).collect())
+            .integers("cells", classes.iter().map(|(c, _)| c.n_cells as i64).collect())
+            .integers("kept", classes.iter().map(|(_, kept)| *kept as i64).collect())
+            .numbers("median probability", of(&|c| f64::from(c.median_confidence)))
+            .numbers("median novelty", of(&|c| f64::from(c.median_novelty)))
+            .done()
+    }
+
+    /// Genes on which the labels rest, by class: those that are most often among the 100 of the largest attribution to the probability of the class.
+    /// A row per gene, with the share of the cells in which it is and its mean attribution. Cells called unknown are left out.
+    ///
+    /// # Errors
+    /// What reading the cells fails at.
+    pub fn determinant_genes(&self, n: usize) -> Result<Table> {
+        let inner = &self.inner;
+        let config = DeterminantConfig { n_genes: n, ..Default::default() };
+        let found: Vec<ClassDeterminants> = Threads::new(inner.run.threads)?.run(|| {
+            let rows: Vec<usize> = (inner.pair.n_reference..inner.pair.cells.n_cells()).collect();
+            let query = tutti::data::RowSubset::new(inner.pair.cells.source(), rows);
+            determinant_genes(&inner.model, &query, &inner.found.query.kept(), &config)
+        })?;
+        let rows = || found.iter().flat_map(|c| c.genes.iter().map(move |g| (c, g)));
+        Table::build()
+            .text(&inner.run.label, rows().map(|(c, _)| c.class.clone()).collect())
+            .text("gene", rows().map(|(_, g)| inner.model.genes()[g.gene].clone()).collect())
+            .numbers("frequency", rows().map(|(_, g)| f64::from(g.frequency)).collect())
+            .numbers("attribution", rows().map(|(_, g)| f64::from(g.attribution)).collect())
+            .done()
+    }
+
+    /// What the core found, with the temperature and the limits.
+    pub fn inner(&self) -> &tutti::downstream::Annotated {
+        &self.inner.found
+    }
+
+    /// Shows the classes in brief; notebooks call this for the last expression of a cell.
+    pub fn evcxr_display(&self) {
+        show(self);
+    }
+
+    fn name(&self, ending: &str) -> String {
+        format!("predicted_{}{ending}", self.inner.run.label)
+    }
+
+    fn head(&self) -> String {
+        let (found, inner) = (&self.inner.found, &self.inner);
+        let n = |reason| found.query.reason.iter().filter(|r| **r == Some(reason)).count();
+        let limit = |limit: Option<f32>| limit.map_or_else(|| "none".to_owned(), |l| format!("{l:.3}"));
+        format!(
+            "{}: {}, {:.1} % keep their label; {} novel, {} of low probability\nlimits: probability {}, novelty {}\n{}",
+            self.name(""),
+            counted(found.query.n_cells(), "cell"),
+            100.0 * found.query.coverage(),
+            n(UnknownReason::Novel),
+            n(UnknownReason::LowProbability),
+            limit(found.limits.min_confidence),
+            limit(found.limits.max_novelty),
+            inner.line
+        )
+    }
+}
+
+impl Cells {
+    /// The query cells with label, probability, novelty, and why a cell is unknown, as columns of obs.
+    ///
+    /// # Errors
+    /// For an annotation of another number of cells.
+    pub fn with_annotation(&self, found: &AnnotatedCells) -> Result<Cells> {
+        let mut cells = self.clone();
+        for column in [found.labels(), found.probability(), found.novelty(), found.reason()] {
+            let name = column.name();
+            cells = cells.with_obs(&name, column)?;
+        }
+        Ok(cells)
+    }
+}
+
+impl Rich for AnnotatedCells {
+    fn content(&self) -> Content {
+        let head = self.head();
+        match self.table().map(|t| t.content()) {
+            Ok(table) => {
+                let lines: String = head.lines().map(muted).collect();
+                let html = format!("{lines}{}", table.html.unwrap_or_default());
+                Content::text(format!("{head}\n{}", table.text)).with_html(block(&html))
+            }
+            Err(error) => Content::text(format!("{head}\n{error}")).with_html(block(&escape(&error.to_string()))),
+        }
+    }
+}
+
+/// What a console shows.
+impl std::fmt::Debug for AnnotatedCells {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.content().text)
+    }
+}

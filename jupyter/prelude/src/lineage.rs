@@ -1,0 +1,196 @@
+//! Lineages of cells: how often neighbours name them, and the genes that they rest on.
+
+use std::sync::Arc;
+
+use ndarray::Array2;
+use tutti::data::Lineages;
+use tutti::downstream::{LineageGenesConfig, lineage_genes};
+use tutti::threads::Threads;
+
+use crate::cells::Cells;
+use crate::column::{ColumnRef, Referred};
+use crate::display::{Content, Rich, show};
+use crate::embedding::Embedding;
+use crate::error::{Error, Result, find};
+use crate::figure::Figure;
+use crate::lcl::LclModel;
+use crate::plot::resolve;
+use crate::table::Table;
+
+/// Lineages from a column, or from a matrix of cells x clones in obsm.
+pub(crate) fn lineages(cells: &Cells, column: &ColumnRef) -> Result<Lineages> {
+    match &column.of {
+        Referred::Name(name) if !cells.obs_names().contains(name) => Ok(cells.inner().lineages(name)?),
+        _ => Ok(Lineages::from_column(&cells.category(column)?)),
+    }
+}
+
+/// How often the five nearest training cells name the wrong lineage of a test cell: `lineage_error(&z, "barcode", &model.split()?)?`.
+///
+/// Of whole lineages that were held out, every second cell names the others. A row: embedding, error, standard error, test cells, and the error of naming
+/// all cells after the largest lineage.
+///
+/// # Errors
+/// Columns of other cells; no test cell with a lineage that another cell has.
+pub fn lineage_error(
+    embedding: impl Into<Embedding>,
+    lineage: impl Into<ColumnRef>,
+    split: impl Into<ColumnRef>,
+) -> Result<Table> {
+    let embedding = embedding.into();
+    let cells = embedding.cells().ok_or_else(|| Error::usage(format!("`{}` does not know its cells", embedding.name())))?;
+    let lineages = lineages(cells, &lineage.into())?;
+    let split = resolve(&embedding, &split.into())?.categorical()?;
+    let (test, train): (Vec<usize>, Vec<usize>) = (0..lineages.n_cells()).partition(|i| split.value(*i) == Some("test"));
+    let trained = lineages.only(&train).members();
+    let seen = |i: &usize| lineages.of(*i).iter().any(|l| !trained[*l as usize].is_empty());
+    let (known, asked) = match test.iter().any(seen) {
+        true => (train, test),
+        false => {
+            let (even, odd): (Vec<_>, Vec<_>) = test.into_iter().enumerate().partition(|(k, _)| k % 2 == 0);
+            let places = |part: Vec<(usize, usize)>| part.into_iter().map(|(_, i)| i).collect::<Vec<usize>>();
+            (places(even), places(odd))
+        }
+    };
+    let z = embedding.array().view();
+    let found = Threads::new(0)?.run(|| tutti::metrics::lineage_error(z, &lineages, &known, &asked, 5, 1))?;
+    Table::build()
+        .text("embedding", vec![embedding.name()])
+        .numbers("error", vec![found.error])
+        .numbers("standard error", vec![found.standard_error])
+        .integers("test cells", vec![found.n_test as i64])
+        .numbers("largest lineage", vec![found.error_of_largest])
+        .done()
+}
+
+/// How much the place of each lineage rests on each gene. Cheap to clone.
+#[derive(Clone)]
+pub struct LineageGenes {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    found: tutti::downstream::LineageGenes,
+    genes: Vec<String>,
+}
+
+impl LclModel {
+    /// Genes by which cells lie near the others of their lineage: integrated gradients of the cosine with the lineage's centroid, for the 50 largest
+    /// lineages of ten cells or more.
+    ///
+    /// # Errors
+    /// As [`LclModel::embed`]; no lineage of ten cells.
+    pub fn lineage_genes(&self, cells: &Cells, lineage: impl Into<ColumnRef>) -> Result<LineageGenes> {
+        self.lineage_genes_of(cells, lineage, 10, 50)
+    }
+
+    /// As [`LclModel::lineage_genes`], of lineages of so many cells at least, and of so many of them, the largest first.
+    ///
+    /// # Errors
+    /// As [`LclModel::lineage_genes`].
+    pub fn lineage_genes_of(
+        &self,
+        cells: &Cells,
+        lineage: impl Into<ColumnRef>,
+        min_cells: usize,
+        max_lineages: usize,
+    ) -> Result<LineageGenes> {
+        let lineages = lineages(cells, &lineage.into())?;
+        let config = LineageGenesConfig { min_cells, max_lineages, ..Default::default() };
+        let threads = Threads::new(self.threads())?;
+        let found = threads.run(|| -> Result<_> { Ok(lineage_genes(self.inner(), &self.rows(cells)?, &lineages, &config)?) })?;
+        Ok(LineageGenes { inner: Arc::new(Inner { found, genes: self.genes() }) })
+    }
+}
+
+impl LineageGenes {
+    /// Lineages that were looked at, the largest first.
+    pub fn lineages(&self) -> Vec<String> {
+        self.inner.found.lineages.clone()
+    }
+
+    /// The `n` genes of the largest importance over all lineages.
+    ///
+    /// # Errors
+    /// None for what this crate made.
+    pub fn top(&self, n: usize) -> Result<Table> {
+        self.ranked(self.inner.found.top(n))
+    }
+
+    /// The `n` genes of the largest importance for a lineage.
+    ///
+    /// # Errors
+    /// For a lineage that was not looked at.
+    pub fn top_of(&self, lineage: &str, n: usize) -> Result<Table> {
+        let at = find("lineage", lineage, &self.inner.found.lineages)?;
+        self.ranked(self.inner.found.top_of(at, n))
+    }
+
+    fn ranked(&self, top: Vec<(usize, f32)>) -> Result<Table> {
+        Table::build()
+            .text("gene", top.iter().map(|(gene, _)| self.inner.genes[*gene].clone()).collect())
+            .numbers("importance", top.iter().map(|(_, v)| f64::from(*v)).collect())
+            .done()
+    }
+
+    /// The first genes of the largest lineages as a heatmap: `n_genes` of each of `n_lineages`.
+    ///
+    /// # Errors
+    /// For no genes or lineages.
+    pub fn heatmap(&self, n_genes: usize, n_lineages: usize) -> Result<Figure> {
+        let found = &self.inner.found;
+        let n = n_lineages.min(found.lineages.len());
+        let mut genes: Vec<usize> = Vec::new();
+        for i in 0..n {
+            let new = found.top_of(i, n_genes).into_iter().map(|(gene, _)| gene).filter(|g| !genes.contains(g));
+            genes.extend(new.collect::<Vec<_>>());
+        }
+        let values = Array2::from_shape_fn((genes.len(), n), |(g, l)| f64::from(found.importance[[l, genes[g]]]));
+        let rows: Vec<String> = genes.iter().map(|g| self.inner.genes[*g].clone()).collect();
+        let figure = tutti_figures::heatmap(&tutti_figures::Heatmap {
+            values: values.view(),
+            rows: &rows,
+            columns: &found.lineages[..n],
+            tree: None,
+            annotations: &[],
+            map: tutti_figures::ColorMap::Viridis,
+            value_name: "importance",
+        })?;
+        Ok(Figure::new("genes of lineages", figure))
+    }
+
+    /// What the core found.
+    pub fn inner(&self) -> &tutti::downstream::LineageGenes {
+        &self.inner.found
+    }
+
+    /// Shows the first genes of each lineage; notebooks call this for the last expression of a cell.
+    pub fn evcxr_display(&self) {
+        show(self);
+    }
+
+    fn brief(&self) -> Result<Table> {
+        let found = &self.inner.found;
+        let names =
+            |top: Vec<(usize, f32)>| top.iter().map(|(g, _)| self.inner.genes[*g].as_str()).collect::<Vec<_>>().join(", ");
+        let lineages = std::iter::once("all".to_owned()).chain(found.lineages.iter().cloned()).collect();
+        let first = (0..found.lineages.len()).map(|i| names(found.top_of(i, 6)));
+        Table::build()
+            .text("lineage", lineages)
+            .text("rests on", std::iter::once(names(found.top(6))).chain(first).collect())
+            .done()
+    }
+}
+
+impl Rich for LineageGenes {
+    fn content(&self) -> Content {
+        self.brief().map_or_else(|e| Content::text(e.to_string()), |t| t.content())
+    }
+}
+
+/// What a console shows.
+impl std::fmt::Debug for LineageGenes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.content().text)
+    }
+}
