@@ -1,4 +1,5 @@
-//! Systems that `tutti annotate` can ask. A new one needs a name and a function from [`Task`] to [`Outcome`].
+//! Systems that `tutti annotate` can ask. A new one needs a name, its settings in [`Plan`] and a function from [`Task`] to [`Outcome`]: one that trains
+//! on labels takes [`Task::known_labels`] and gives its logits to [`Task::of_network`]; one without labels gives its embedding to [`Task::votes`].
 
 use std::time::Instant;
 

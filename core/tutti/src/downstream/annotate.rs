@@ -1,7 +1,7 @@
 //! From what any system says of the classes of cells to a table of labels with calibrated probabilities and chosen limits.
 
-use ndarray::{Array2, ArrayView2, Axis};
-use serde::Serialize;
+use ndarray::{Array2, ArrayView2, Axis, concatenate};
+use serde::{Deserialize, Serialize};
 
 use super::calibration::{Temperature, fit_temperature, log_probabilities};
 use super::hold_out::HoldOut;
@@ -20,6 +20,23 @@ pub struct CellEvidence {
     pub novelty: Option<Vec<f32>>,
 }
 
+impl CellEvidence {
+    /// The first `n` cells, all where there are no more, and the others.
+    pub fn split(self, n: usize) -> (Self, Self) {
+        let n = n.min(self.logits.nrows());
+        let (first, others) = self.logits.view().split_at(Axis(0), n);
+        let (first, others) = (first.to_owned(), others.to_owned());
+        let (of_first, of_others) = match self.novelty {
+            Some(mut novelty) => {
+                let of_others = novelty.split_off(n.min(novelty.len()));
+                (Some(novelty), Some(of_others))
+            }
+            None => (None, None),
+        };
+        (Self { logits: first, novelty: of_first }, Self { logits: others, novelty: of_others })
+    }
+}
+
 /// What a system says of reference cells that trained nothing, and of the query, by the same model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ClassEvidence {
@@ -34,7 +51,7 @@ pub struct ClassEvidence {
 }
 
 /// A limit beyond which cells are unknown.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Limit {
     /// Chosen on the held-out cells by the false rejection rate.
@@ -56,7 +73,8 @@ impl Limit {
 }
 
 /// Settings of [`annotate`].
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct AnnotateConfig {
     /// Whether a temperature is fitted on the held-out cells. Default true.
     pub calibrate: bool,
@@ -71,6 +89,21 @@ pub struct AnnotateConfig {
 impl Default for AnnotateConfig {
     fn default() -> Self {
         Self { calibrate: true, false_rejection_rate: 0.05, probability: Limit::Chosen, novelty: Limit::Chosen }
+    }
+}
+
+impl AnnotateConfig {
+    /// Refuses settings outside of their range.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for a rate or a limit out of range.
+    pub fn validate(&self) -> Result<()> {
+        let rate = self.false_rejection_rate;
+        if !(rate > 0.0 && rate < 1.0) {
+            let problem = format!("must be above 0 and below 1 (got {rate})");
+            return Err(Error::argument("false_rejection_rate", problem, "use 0.05"));
+        }
+        Rejection { min_confidence: self.probability.given(), max_novelty: self.novelty.given(), min_similarity: None }.validate()
     }
 }
 
@@ -105,6 +138,7 @@ pub struct Annotated {
 /// [`Error::Data`] for parts that do not belong together, or no held-out cell where something is to be learnt from them; [`Error::Argument`] for
 /// settings out of range.
 pub fn annotate(evidence: &ClassEvidence, config: &AnnotateConfig) -> Result<Annotated> {
+    config.validate()?;
     check(evidence, config)?;
     let mut warnings = Vec::new();
     let n_known = evidence.truth.iter().flatten().count();
@@ -150,7 +184,7 @@ fn far_from_reference(novelty: &[f32]) -> Option<String> {
     (median > FAR).then(|| {
         format!(
             "half of the query cells are farther from the reference than {:.0} % of its own cells from each other: a batch effect is left, or \
-             most are of other types; novelty tells little then",
+             most are of other types; where most are refused, leave the limit of the novelty out",
             100.0 * median
         )
     })
@@ -196,21 +230,13 @@ impl ClassEvidence {
         config: &TransferConfig,
     ) -> Result<Self> {
         let voters = reference.select(Axis(0), &split.train);
-        let known = labels.select(&split.train);
-        let of = |x: ArrayView2<'_, f32>| {
-            if x.nrows() == 0 {
-                return Ok(CellEvidence { logits: Array2::zeros((0, labels.n_levels())), novelty: Some(Vec::new()) });
-            }
-            let found = transfer_labels(voters.view(), &known, x, config)?;
-            let logits = log_probabilities(found.scores.view(), 1.0 / (config.n_neighbors + 1) as f64)?;
-            Ok::<_, Error>(CellEvidence { logits, novelty: Some(found.novelty) })
-        };
-        Ok(Self {
-            classes: labels.levels().to_vec(),
-            held_out: of(reference.select(Axis(0), &split.held_out).view())?,
-            truth: Self::truth_of(labels, &split.held_out, labels.levels()),
-            query: of(query)?,
-        })
+        // One search for both: what distances are usual among the voters is found once.
+        let cells = concatenate![Axis(0), reference.select(Axis(0), &split.held_out), query];
+        let found = transfer_labels(voters.view(), &labels.select(&split.train), cells.view(), config)?;
+        let logits = log_probabilities(found.scores.view(), 1.0 / (config.n_neighbors + 1) as f64)?;
+        let (held_out, query) = CellEvidence { logits, novelty: Some(found.novelty) }.split(split.held_out.len());
+        let truth = Self::truth_of(labels, &split.held_out, labels.levels());
+        Ok(Self { classes: labels.levels().to_vec(), held_out, truth, query })
     }
 
     /// From what a network says of a reference and a query, in logits [n_reference + n_query, n_classes], the reference first, and from the embedding
@@ -234,17 +260,13 @@ impl ClassEvidence {
         let (of_reference, of_query) = logits.split_at(Axis(0), labels.len());
         let (reference, query) = embedding.split_at(Axis(0), labels.len());
         let voters = reference.select(Axis(0), &split.train);
-        let strange = |x: ArrayView2<'_, f32>| match x.nrows() {
-            0 => Ok(Vec::new()),
-            _ => super::novelty(voters.view(), x, config),
-        };
-        let held_out = strange(reference.select(Axis(0), &split.held_out).view())?;
-        Ok(Self {
-            classes: classes.to_vec(),
-            held_out: CellEvidence { logits: of_reference.select(Axis(0), &split.held_out), novelty: Some(held_out) },
-            truth: Self::truth_of(labels, &split.held_out, classes),
-            query: CellEvidence { logits: of_query.to_owned(), novelty: Some(strange(query)?) },
-        })
+        // One search for both, as for votes.
+        let cells = concatenate![Axis(0), reference.select(Axis(0), &split.held_out), query];
+        let novelty = Some(super::novelty(voters.view(), cells.view(), config)?);
+        let logits = concatenate![Axis(0), of_reference.select(Axis(0), &split.held_out), of_query];
+        let (held_out, query) = CellEvidence { logits, novelty }.split(split.held_out.len());
+        let truth = Self::truth_of(labels, &split.held_out, classes);
+        Ok(Self { classes: classes.to_vec(), held_out, truth, query })
     }
 
     /// Classes of held-out cells as columns of the logits, joined by name; a class that has no column gives none.
@@ -358,6 +380,17 @@ mod tests {
         };
         let found = annotate(&one, &AnnotateConfig::default()).unwrap();
         assert!(found.query.coverage() == 1.0 && found.warnings[0].contains("single class"));
+    }
+
+    #[test]
+    fn settings_out_of_range_are_refused_also_where_nothing_is_chosen() {
+        let none = AnnotateConfig { probability: Limit::None, novelty: Limit::None, ..Default::default() };
+        assert!(AnnotateConfig { false_rejection_rate: 1.0, ..none }.validate().is_err() && none.validate().is_ok());
+        let error = AnnotateConfig { probability: Limit::Given(1.5), ..none }.validate().unwrap_err().to_string();
+        assert!(error.contains("(got 1.5)"), "{error}");
+        let stored = serde_json::to_string(&AnnotateConfig { probability: Limit::Given(0.5), ..none }).unwrap();
+        assert_eq!(serde_json::from_str::<AnnotateConfig>(&stored).unwrap().probability, Limit::Given(0.5));
+        assert!(serde_json::from_str::<AnnotateConfig>("{\"rate\": 1}").is_err());
     }
 
     #[test]
