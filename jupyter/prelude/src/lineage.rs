@@ -173,7 +173,7 @@ impl LineageGenes {
         let found = &self.inner.found;
         let names =
             |top: Vec<(usize, f32)>| top.iter().map(|(g, _)| self.inner.genes[*g].as_str()).collect::<Vec<_>>().join(", ");
-        let lineages = std::iter::once("all".to_owned()).chain(found.lineages.iter().cloned()).collect();
+        let lineages: Vec<String> = std::iter::once("all".to_owned()).chain(found.lineages.iter().cloned()).collect();
         let first = (0..found.lineages.len()).map(|i| names(found.top_of(i, 6)));
         Table::build()
             .text("lineage", lineages)
