@@ -25,7 +25,7 @@ CorrectExpression <- function(object, batch = NULL, reduction = NULL, new.assay 
     model <- stored(object, reduction, "model", rlang::current_env())
     info <- call_rust(rust_model_info, model_raw(model))
     embedding <- if (inherits(object, "tutti_embedding")) object$embedding else reference_cells(object, reduction, NULL, NULL, rlang::current_env())$embedding
-    if (!info$settings$use_decoder) {
+    if (!isTRUE(info$settings$use_decoder)) {
         abort_tutti("argument", "the model has no decoder; train it with `use_decoder = TRUE`.")
     }
     batch <- if (is.null(batch)) info$batches[[1]] else check_string(batch)

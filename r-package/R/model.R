@@ -122,7 +122,8 @@ LoadTutti <- function(file) {
 #' @export
 print.tutti_model <- function(x, ...) {
     info <- call_rust(rust_model_info, x$raw)
-    cat(sprintf("%s model: %d features to %g dimensions, trained for %d epochs on %d batches\n", toupper(info$system), length(info$features), info$settings$latent_dim, length(info$history$epoch), length(info$batches)))
+    parts <- if (is.null(info$lineages)) sprintf("%d batches", length(info$batches)) else sprintf("%g lineages", info$lineages$n_lineages)
+    cat(sprintf("%s model: %d features to %g dimensions, trained for %d epochs on %s\n", toupper(info$system), length(info$features), info$settings$latent_dim, length(info$history$epoch), parts))
     if (length(info$classes) > 0) {
         cat(sprintf("Classes: %s\n", paste(info$classes, collapse = ", ")))
     }

@@ -14,8 +14,9 @@ run_seurat <- function(system, object, group.by, label.by, assay, layer, feature
     out
 }
 
-# Trains and names what comes back.
-run_system <- function(system, input, settings, features, n.features, preset, graph, seed.use, threads, verbose, call = rlang::caller_env()) {
+# Trains and names what comes back. `more`: options that only this system has.
+run_system <- function(system, input, settings, features, n.features, preset, graph, seed.use, threads, verbose, call = rlang::caller_env(),
+                       more = list()) {
     settings <- check_settings(settings, call)
     implied <- list(use_classifier = if (!is.null(input$columns$label.by)) TRUE, sampler_graph = if (!is.null(graph)) "given")
     settings <- utils::modifyList(Filter(Negate(is.null), implied), settings, keep.null = TRUE)
@@ -39,7 +40,7 @@ run_system <- function(system, input, settings, features, n.features, preset, gr
         threads = tutti_threads(threads, call),
         graph = if (!is.null(graph)) rows_by_name(number_matrix(graph, "graph", call), input$cells, "graph", call)
     )
-    out <- train_system(system, input, options, check_flag(verbose, "verbose", call), call)
+    out <- train_system(system, input, c(options, more), check_flag(verbose, "verbose", call), call)
     rownames(out$embedding) <- input$cells
     colnames(out$embedding) <- paste0(toupper(system), "_", seq_len(ncol(out$embedding)))
     out$model <- new_model(system, out$model)

@@ -7,6 +7,7 @@ mod blocks;
 mod guard;
 mod info;
 mod json;
+mod lcl;
 mod matrix;
 mod model;
 mod score;
@@ -24,6 +25,7 @@ extendr_module! {
     mod tutti;
     use blocks;
     use info;
+    use lcl;
     use model;
     use score;
     use simulate;

@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use candle_core::Device;
 use extendr_api::prelude::*;
-use tutti::model::with_settings;
+use ndarray::Array2;
+use tutti::data::Cells;
+use tutti::model::{SavedModel, System, with_settings};
 use tutti::observe::{CancelToken, Observer, Progress};
-use tutti::preprocess::{Origin, PrepareConfig, Prepared};
+use tutti::preprocess::{Origin, PrepareConfig, Prepared, Preprocessing};
 use tutti::systems::concord::{Concord, ConcordColumns, ConcordConfig, Preset};
 use tutti::threads::Threads;
 use tutti::train::{History, State, Trainer};
@@ -17,15 +19,68 @@ use crate::matrix::{BorrowedCells, cells, dense, field, number, optional, string
 use crate::model::class_probabilities;
 
 /// A training between two slices.
-struct Running {
+pub struct Running<S: System> {
     /// `None` once finished. Before `cells`: it reads their memory.
-    trainer: Option<Trainer<'static, Concord>>,
+    trainer: Option<Trainer<'static, S>>,
     prepared: Prepared,
-    /// What is trained on.
-    ready: tutti::data::Cells<'static>,
+    /// What is embedded.
+    ready: Cells<'static>,
     n_threads: usize,
     last: Progress,
     _cells: BorrowedCells,
+}
+
+/// Cells that are ready to train on, and what was done to them.
+pub struct Ready {
+    pub cells: Cells<'static>,
+    pub prepared: Prepared,
+    pub n_threads: usize,
+    borrowed: BorrowedCells,
+}
+
+impl Ready {
+    /// From the input of a trainer. `options`: features or n_features, threads. `batch`: column within which variable features are looked for.
+    pub fn new(input: &Robj, options: &Robj, batch: Option<&str>) -> std::result::Result<Self, Failure> {
+        let n_threads = number(options, "threads")? as usize;
+        let borrowed = cells(input)?;
+        let n_top_genes = optional(options, "n_features")?.is_some().then(|| number(options, "n_features")).transpose()?;
+        let features = optional(options, "features")?.map(|f| strings(&f)).transpose()?;
+        let prepare = PrepareConfig {
+            batch,
+            n_top_genes: n_top_genes.map(|n| n as usize),
+            features: features.as_deref(),
+            on_demand: false,
+        };
+        let (name, choose) = (text(input, "origin")?, text(input, "choose")?);
+        let origin = Origin { name: &name, choose: &choose };
+        let (cells, prepared) = Threads::new(n_threads)?.run(|| tutti::preprocess::prepare(&borrowed.cells, &prepare, origin))?;
+        Ok(Self { cells, prepared, n_threads, borrowed })
+    }
+
+    /// What R gets of a trainer of these cells; the pointer holds it.
+    pub fn started<S: System + 'static>(self, trainer: Trainer<'static, S>, n_epochs: usize, notes: Vec<String>) -> Robj {
+        let notes = [notes, self.prepared.notes.clone()].concat();
+        List::from_pairs([
+            ("value_kind", Robj::from(self.prepared.value_kind.as_str())),
+            ("gene_selection", self.prepared.gene_selection.as_str().into()),
+            ("features", self.cells.gene_names().to_vec().into()),
+            ("notes", notes.into()),
+            ("n_epochs", (n_epochs as f64).into()),
+            (
+                "pointer",
+                ExternalPtr::new(Running {
+                    trainer: Some(trainer),
+                    prepared: self.prepared,
+                    ready: self.cells,
+                    n_threads: self.n_threads,
+                    last: Progress::default(),
+                    _cells: self.borrowed,
+                })
+                .into(),
+            ),
+        ])
+        .into()
+    }
 }
 
 /// What happened in a slice.
@@ -73,104 +128,85 @@ fn rust_concord_trainer(input: Robj, options: Robj) -> Robj {
         let config = config(&text(&options, "preset")?, &field(&options, "settings")?)?;
         let optional_text = |name| Ok::<_, Failure>(optional(&options, name)?.and_then(|v| v.as_str().map(str::to_owned)));
         let columns = ConcordColumns { batch: optional_text("batch")?, label: optional_text("label")? };
-        let n_threads = number(&options, "threads")? as usize;
-        let threads = Threads::new(n_threads)?;
-        let borrowed = cells(&input)?;
-        let n_top_genes = optional(&options, "n_features")?.is_some().then(|| number(&options, "n_features")).transpose()?;
-        let features = optional(&options, "features")?.map(|f| strings(&f)).transpose()?;
-        let prepare = PrepareConfig {
-            batch: columns.batch.as_deref(),
-            n_top_genes: n_top_genes.map(|n| n as usize),
-            features: features.as_deref(),
-            on_demand: false,
-        };
-        let (name, choose) = (text(&input, "origin")?, text(&input, "choose")?);
-        let origin = Origin { name: &name, choose: &choose };
-        let (ready, prepared) = threads.run(|| tutti::preprocess::prepare(&borrowed.cells, &prepare, origin))?;
-        let notes = [Concord::warnings(&ready, &columns, &config)?, prepared.notes.clone()].concat();
-        let train = config.train();
-        let mut model = threads.run(|| Concord::new(&ready, &columns, config, &Device::Cpu))?;
+        let ready = Ready::new(&input, &options, columns.batch.as_deref())?;
+        let threads = Threads::new(ready.n_threads)?;
+        let notes = Concord::warnings(&ready.cells, &columns, &config)?;
+        let (train, n_epochs) = (config.train(), config.n_epochs);
+        let mut model = threads.run(|| Concord::new(&ready.cells, &columns, config, &Device::Cpu))?;
         if let Some(graph) = optional(&options, "graph")? {
             model = model.with_graph_embedding(dense(&graph)?)?;
         }
-        let trainer = Trainer::new(model, ready.clone(), train, threads)?;
-        let out = List::from_pairs([
-            ("value_kind", Robj::from(prepared.value_kind.as_str())),
-            ("gene_selection", prepared.gene_selection.as_str().into()),
-            ("features", ready.gene_names().to_vec().into()),
-            ("notes", notes.into()),
-            ("n_epochs", (train_epochs(&trainer) as f64).into()),
-            (
-                "pointer",
-                ExternalPtr::new(Running {
-                    trainer: Some(trainer),
-                    prepared,
-                    ready,
-                    n_threads,
-                    last: Progress::default(),
-                    _cells: borrowed,
-                })
-                .into(),
-            ),
-        ]);
-        Ok(out.into())
+        let trainer = Trainer::new(model, ready.cells.clone(), train, threads)?;
+        Ok(ready.started(trainer, n_epochs, notes))
     })
-}
-
-fn train_epochs(trainer: &Trainer<'_, Concord>) -> usize {
-    trainer.system().config().n_epochs
 }
 
 /// Trains for about `seconds`. A failure leaves the last good weights for `rust_concord_finish`.
 #[extendr]
 fn rust_concord_advance(pointer: Robj, seconds: f64) -> Robj {
-    guard(|| {
-        let mut running: ExternalPtr<Running> = pointer.try_into()?;
-        let running = running.try_addr_mut()?;
-        let trainer = running.trainer.as_mut().ok_or_else(|| Failure::new("internal", "a training that is finished"))?;
-        let mut said = Said::default();
-        let state = trainer.advance(Duration::from_secs_f64(seconds), &mut said, &CancelToken::default())?;
-        if let Some(progress) = said.progress {
-            running.last = progress;
-        }
-        let p = &running.last;
-        Ok(List::from_pairs([
-            ("running", Robj::from(state == State::Running)),
-            ("epoch", (p.epoch as f64).into()),
-            ("n_epochs", (p.n_epochs as f64).into()),
-            ("step", (p.step as f64).into()),
-            ("n_steps", (p.n_steps as f64).into()),
-            ("loss", p.loss.into()),
-            ("cells_per_second", p.cells_per_second.into()),
-            ("eta_seconds", p.eta_seconds.into()),
-            ("messages", said.messages.into()),
-        ])
-        .into())
-    })
+    guard(|| advance::<Concord>(pointer, seconds))
+}
+
+/// A slice of any system's training.
+pub fn advance<S: System + 'static>(pointer: Robj, seconds: f64) -> std::result::Result<Robj, Failure> {
+    let mut running: ExternalPtr<Running<S>> = pointer.try_into()?;
+    let running = running.try_addr_mut()?;
+    let trainer = running.trainer.as_mut().ok_or_else(|| Failure::new("internal", "a training that is finished"))?;
+    let mut said = Said::default();
+    let state = trainer.advance(Duration::from_secs_f64(seconds), &mut said, &CancelToken::default())?;
+    if let Some(progress) = said.progress {
+        running.last = progress;
+    }
+    let p = &running.last;
+    Ok(List::from_pairs([
+        ("running", Robj::from(state == State::Running)),
+        ("epoch", (p.epoch as f64).into()),
+        ("n_epochs", (p.n_epochs as f64).into()),
+        ("step", (p.step as f64).into()),
+        ("n_steps", (p.n_steps as f64).into()),
+        ("loss", p.loss.into()),
+        ("cells_per_second", p.cells_per_second.into()),
+        ("eta_seconds", p.eta_seconds.into()),
+        ("messages", said.messages.into()),
+    ])
+    .into())
 }
 
 /// Ends training, done or not: model, history and embedding of the weights there are.
 #[extendr]
 fn rust_concord_finish(pointer: Robj) -> Robj {
     guard(|| {
-        let mut running: ExternalPtr<Running> = pointer.try_into()?;
-        let running = running.try_addr_mut()?;
-        let trainer = running.trainer.take().ok_or_else(|| Failure::new("internal", "a training that is finished"))?;
-        let (train_seconds, cells_per_second) = trainer.speed();
-        let (model, history) = trainer.finish()?;
-        let threads = Threads::new(running.n_threads)?;
-        let embedding = threads.run(|| model.embed(running.ready.source()))?;
-        let bytes = model.saved(running.prepared.preprocessing, &history)?.to_bytes()?;
-        let out = List::from_pairs([
-            ("model", Robj::from(Raw::from_bytes(&bytes))),
-            ("embedding", to_robj(&embedding)),
-            ("history", history_columns(&history)),
-            ("probabilities", class_probabilities(&model, &embedding)?),
-            ("train_seconds", train_seconds.into()),
-            ("cells_per_second", cells_per_second.into()),
-        ]);
-        Ok(out.into())
+        finish::<Concord>(pointer, |model, embedding, preprocessing, history| {
+            Ok((model.saved(preprocessing, history)?, class_probabilities(model, embedding)?))
+        })
     })
+}
+
+/// What a system gives of a finished training: the model to keep, and the probabilities of classes or NULL.
+type Kept = std::result::Result<(SavedModel, Robj), Failure>;
+
+/// Ends any system's training.
+pub fn finish<S: System + 'static>(
+    pointer: Robj,
+    keep: impl FnOnce(&S, &Array2<f32>, Preprocessing, &History) -> Kept,
+) -> std::result::Result<Robj, Failure> {
+    let mut running: ExternalPtr<Running<S>> = pointer.try_into()?;
+    let running = running.try_addr_mut()?;
+    let trainer = running.trainer.take().ok_or_else(|| Failure::new("internal", "a training that is finished"))?;
+    let (train_seconds, cells_per_second) = trainer.speed();
+    let (model, history) = trainer.finish()?;
+    let threads = Threads::new(running.n_threads)?;
+    let embedding = threads.run(|| model.embed(running.ready.source()))?;
+    let (saved, probabilities) = keep(&model, &embedding, running.prepared.preprocessing, &history)?;
+    Ok(List::from_pairs([
+        ("model", Robj::from(Raw::from_bytes(&saved.to_bytes()?))),
+        ("embedding", to_robj(&embedding)),
+        ("history", history_columns(&history)),
+        ("probabilities", probabilities),
+        ("train_seconds", train_seconds.into()),
+        ("cells_per_second", cells_per_second.into()),
+    ])
+    .into())
 }
 
 /// The epochs as columns of a table, the losses by name.
