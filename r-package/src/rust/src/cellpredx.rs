@@ -5,7 +5,8 @@ use extendr_api::prelude::*;
 use ndarray::Array2;
 use tutti::data::{Categorical, RowSubset};
 use tutti::downstream::{
-    AnnotateConfig, Annotated, ClassEvidence, DeterminantConfig, HoldOut, Limit, TransferConfig, annotate, determinant_genes, hold_out,
+    AnnotateConfig, Annotated, ClassEvidence, DeterminantConfig, HoldOut, Limit, TransferConfig, annotate, determinant_genes,
+    hold_out,
 };
 use tutti::model::with_settings;
 use tutti::preprocess::{Origin, Pair, PairConfig, prepare_pair, prepare_query};
@@ -98,7 +99,8 @@ fn rust_cellpredx_trainer(input: Robj, options: Robj) -> Robj {
         let n_epochs = config.train().n_epochs;
         let trainer = CellPredX::trainer(&pair.cells, &given, config, &Device::Cpu, threads)?;
         let Pair { cells, prepared, .. } = pair;
-        let ready = Ready { cells, prepared, n_threads: number(&options, "threads")? as usize, borrowed: vec![borrowed, of_query] };
+        let ready =
+            Ready { cells, prepared, n_threads: number(&options, "threads")? as usize, borrowed: vec![borrowed, of_query] };
         Ok(ready.started(trainer, n_epochs, notes))
     })
 }
@@ -171,7 +173,7 @@ fn named(found: &Annotated) -> Robj {
         ("novelty", query.novelty.as_deref().map_or_else(|| Robj::from(()), numbers)),
         ("reason_levels", reasons.levels().to_vec().into()),
         ("reason", codes(&reasons)),
-        ("temperature", found.temperature.map_or_else(|| Robj::from(()), |t| f64::from(t.temperature).into())),
+        ("temperature", found.temperature.map_or_else(|| Robj::from(()), |t| t.temperature.into())),
         ("min_probability", limit(found.limits.min_confidence)),
         ("max_novelty", limit(found.limits.max_novelty)),
         ("coverage", query.coverage().into()),

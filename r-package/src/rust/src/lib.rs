@@ -4,6 +4,7 @@
 #![allow(missing_docs)]
 
 mod blocks;
+mod cellpredx;
 mod guard;
 mod info;
 mod json;
@@ -24,6 +25,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 extendr_module! {
     mod tutti;
     use blocks;
+    use cellpredx;
     use info;
     use lcl;
     use model;

@@ -8,6 +8,7 @@ use ndarray::Array2;
 use serde_json::Value;
 use tutti::model::SavedModel;
 use tutti::preprocess::{Origin, Preprocessing, prepare_query};
+use tutti::systems::cellpredx::CellPredX;
 use tutti::systems::concord::Concord;
 use tutti::systems::lcl::Lcl;
 use tutti::threads::Threads;
@@ -20,10 +21,11 @@ use crate::train::history_columns;
 
 type Outcome<T> = std::result::Result<T, Failure>;
 
-/// A trained model of either system.
+/// A trained model of any system.
 enum Model {
     Concord(Box<Concord>),
     Lcl(Box<Lcl>),
+    CellPredX(Box<CellPredX>),
 }
 
 impl Model {
@@ -31,6 +33,7 @@ impl Model {
         match self {
             Self::Concord(model) => model.genes(),
             Self::Lcl(model) => model.genes(),
+            Self::CellPredX(model) => model.genes(),
         }
     }
 
@@ -39,6 +42,7 @@ impl Model {
         match self {
             Self::Concord(model) => Ok(model),
             Self::Lcl(_) => Err(Failure::new("argument", format!("the model is of LCL, which has no {what}"))),
+            Self::CellPredX(_) => Err(Failure::new("argument", format!("the model is of CellPredX, which has no {what}"))),
         }
     }
 }
@@ -56,6 +60,10 @@ fn load(model: &Robj) -> Outcome<(Model, Preprocessing, History)> {
         let (model, preprocessing, history) = Lcl::from_saved(&saved, path, &Device::Cpu)?;
         return Ok((Model::Lcl(model.into()), preprocessing, history));
     }
+    if saved.system == "cellpredx" {
+        let (model, preprocessing, history) = CellPredX::from_saved(&saved, path, &Device::Cpu)?;
+        return Ok((Model::CellPredX(model.into()), preprocessing, history));
+    }
     let (model, preprocessing, history) = Concord::from_saved(&saved, path, &Device::Cpu)?;
     Ok((Model::Concord(model.into()), preprocessing, history))
 }
@@ -63,6 +71,12 @@ fn load(model: &Robj) -> Outcome<(Model, Preprocessing, History)> {
 /// A model of LCL.
 pub fn load_lcl(model: &Robj) -> Outcome<(Lcl, Preprocessing)> {
     let (model, preprocessing, _) = Lcl::from_saved(&saved(model)?, Path::new("model"), &Device::Cpu)?;
+    Ok((model, preprocessing))
+}
+
+/// A model of CellPredX.
+pub fn load_cellpredx(model: &Robj) -> Outcome<(CellPredX, Preprocessing)> {
+    let (model, preprocessing, _) = CellPredX::from_saved(&saved(model)?, Path::new("model"), &Device::Cpu)?;
     Ok((model, preprocessing))
 }
 
@@ -92,6 +106,10 @@ fn rust_model_info(model: Robj) -> Robj {
             Model::Lcl(m) => {
                 let lineages = json::robj(&json(serde_json::to_value(m.summary()))?);
                 ("lcl", Vec::new(), Vec::new(), json(serde_json::to_value(m.config()))?, null(), lineages)
+            }
+            Model::CellPredX(m) => {
+                let settings = json(serde_json::to_value(m.config()))?;
+                ("cellpredx", Vec::new(), m.classes().to_vec(), settings, null(), null())
             }
         };
         Ok(List::from_pairs([
@@ -128,6 +146,12 @@ fn rust_model_embed(model: Robj, input: Robj, options: Robj) -> Robj {
                 (embedding, probabilities)
             }
             Model::Lcl(model) => (threads.run(|| model.embed(&query.source))?, ().into()),
+            Model::CellPredX(model) => {
+                let embedding = threads.run(|| model.embed(&query.source))?;
+                let values = to_robj(&model.predict(embedding.view())?.probabilities);
+                let classes = Robj::from(model.classes().to_vec());
+                (embedding, List::from_pairs([("classes", classes), ("values", values)]).into())
+            }
         };
         Ok(List::from_pairs([
             ("embedding", to_robj(&embedding)),
@@ -156,7 +180,7 @@ fn rust_model_decode(model: Robj, embedding: Robj, options: Robj) -> Robj {
 fn rust_model_attribution(model: Robj, input: Robj, options: Robj) -> Robj {
     guard(|| {
         let (model, preprocessing, _) = load(&model)?;
-        let model = model.concord("mean gradients; use LineageGenes()")?;
+        let model = model.concord("mean gradients; use LineageGenes() or DeterminantGenes()")?;
         let borrowed = cells(&input)?;
         let (name, choose) = (text(&input, "origin")?, text(&input, "choose")?);
         let query = prepare_query(&borrowed.cells, model.genes(), preprocessing, 0.5, Origin { name: &name, choose: &choose })?;

@@ -27,7 +27,7 @@ pub struct Running<S: System> {
     ready: Cells<'static>,
     n_threads: usize,
     last: Progress,
-    _cells: BorrowedCells,
+    _cells: Vec<BorrowedCells>,
 }
 
 /// Cells that are ready to train on, and what was done to them.
@@ -35,7 +35,8 @@ pub struct Ready {
     pub cells: Cells<'static>,
     pub prepared: Prepared,
     pub n_threads: usize,
-    borrowed: BorrowedCells,
+    /// What the cells read.
+    pub borrowed: Vec<BorrowedCells>,
 }
 
 impl Ready {
@@ -54,7 +55,7 @@ impl Ready {
         let (name, choose) = (text(input, "origin")?, text(input, "choose")?);
         let origin = Origin { name: &name, choose: &choose };
         let (cells, prepared) = Threads::new(n_threads)?.run(|| tutti::preprocess::prepare(&borrowed.cells, &prepare, origin))?;
-        Ok(Self { cells, prepared, n_threads, borrowed })
+        Ok(Self { cells, prepared, n_threads, borrowed: vec![borrowed] })
     }
 
     /// What R gets of a trainer of these cells; the pointer holds it.
