@@ -1,4 +1,4 @@
-"""Probabilities of each class for the query cells of an h5ad file by another tool, for `examples/annotate.rs`.
+"""Probabilities of each class for the query cells of an h5ad file by another tool, for `examples/annotation.rs`.
 
     python annotate.py METHOD IN.h5ad SEED OUT.csv
 

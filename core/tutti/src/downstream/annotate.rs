@@ -240,7 +240,8 @@ impl ClassEvidence {
     }
 
     /// From what a network says of a reference and a query, in logits [n_reference + n_query, n_classes], the reference first, and from the embedding
-    /// of the same cells, [n_reference + n_query, d]: novelty is that of the distances to the cells of `split.train`.
+    /// of the same cells, [n_reference + n_query, d]: novelty is that of the distances to the cells of `split.train`, beside those of the held-out
+    /// cells to them ([`super::novelty_beside`]); without held-out cells, beside those of these cells to each other.
     ///
     /// # Errors
     /// [`Error::Data`] for logits and an embedding of other cells than these; as [`super::novelty()`].
@@ -262,7 +263,12 @@ impl ClassEvidence {
         let voters = reference.select(Axis(0), &split.train);
         // One search for both, as for votes.
         let cells = concatenate![Axis(0), reference.select(Axis(0), &split.held_out), query];
-        let novelty = Some(super::novelty(voters.view(), cells.view(), config)?);
+        let novelty = match split.held_out.len() {
+            // Training has drawn the voters together: nothing is as near to them as they are to each other.
+            n @ 2.. => super::novelty_beside(voters.view(), cells.view(), n, config)?,
+            _ => super::novelty(voters.view(), cells.view(), config)?,
+        };
+        let novelty = Some(novelty);
         let logits = concatenate![Axis(0), of_reference.select(Axis(0), &split.held_out), of_query];
         let (held_out, query) = CellEvidence { logits, novelty }.split(split.held_out.len());
         let truth = Self::truth_of(labels, &split.held_out, classes);

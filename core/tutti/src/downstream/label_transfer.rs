@@ -276,6 +276,34 @@ fn novelty_of(neighbors: &Neighbors, reference: ArrayView2<'_, f32>, config: &Tr
     Ok((0..neighbors.n_queries()).map(|i| share_below(&usual, mean(neighbors.row(i).1))).collect())
 }
 
+/// As [`novelty`], measured against cells that are like the reference but not in it: the share of the first `n_usual` of `cells` [n, d] whose mean
+/// distance to their `n_neighbors` nearest reference cells is smaller than that of each cell; a cell of these is not measured against itself.
+///
+/// For an embedding that was trained to bring the reference together: its own cells are nearer to each other than any new one can be.
+///
+/// # Errors
+/// As [`novelty`]; [`Error::Argument`] for fewer than two usual cells, or more than there are.
+pub fn novelty_beside(
+    reference: ArrayView2<'_, f32>,
+    cells: ArrayView2<'_, f32>,
+    n_usual: usize,
+    config: &TransferConfig,
+) -> Result<Vec<f32>> {
+    let all: Vec<usize> = (0..reference.nrows()).collect();
+    check_pair(reference, &all, cells, config.metric)?;
+    check_number(config.n_neighbors, reference.nrows())?;
+    if n_usual < 2 || n_usual > cells.nrows() {
+        let problem = format!("must be between 2 and {} (got {n_usual})", cells.nrows());
+        return Err(Error::argument("n_usual", problem, "hold more reference cells out"));
+    }
+    let neighbors = nearest(reference, cells, &config.search(config.n_neighbors))?;
+    let distances: Vec<f64> = (0..cells.nrows()).map(|i| mean(neighbors.row(i).1)).collect();
+    let mut usual = distances[..n_usual].to_vec();
+    usual.sort_unstable_by(f64::total_cmp);
+    let among_others = |i: usize| usual.partition_point(|v| *v < distances[i]) as f64 / (n_usual - 1) as f64;
+    Ok((0..cells.nrows()).map(|i| if i < n_usual { among_others(i) as f32 } else { share_below(&usual, distances[i]) }).collect())
+}
+
 /// Refuses more neighbours than there are other cells.
 fn check_number(n_neighbors: usize, n_cells: usize) -> Result<()> {
     if n_neighbors > 0 && n_neighbors < n_cells {

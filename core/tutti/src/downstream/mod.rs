@@ -38,7 +38,8 @@ pub use integrated_gradients::{
 };
 pub use label_hierarchy::{LevelTransfer, transfer_hierarchy, transfer_within};
 pub use label_transfer::{
-    ClassFound, LabelTransfer, NeighborWeights, Rejection, TransferConfig, novelty, transfer_labels, transfer_values,
+    ClassFound, LabelTransfer, NeighborWeights, Rejection, TransferConfig, novelty, novelty_beside, transfer_labels,
+    transfer_values,
 };
 pub use lineage_pairs::{LineagePairConfig, PairVotes, SizeRule, lineage_pairs};
 pub use pseudotime::{diffusion_pseudotime, graph_pseudotime, medoid};

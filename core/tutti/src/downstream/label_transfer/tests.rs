@@ -289,3 +289,23 @@ fn what_is_wrong_is_named() {
     assert!(refused(&with(&random(9, 2, 1), f32::NAN), &config).contains("row 3 of the values is not finite"));
     assert!(refused(&random(9, 2, 1), &TransferConfig { n_neighbors: 10, ..config }).contains("(got 10)"));
 }
+
+#[test]
+fn novelty_beside_held_out_cells_is_their_share_by_loops() {
+    let ((reference, _), cells) = (clusters(60, 21), random(30, 8, 22));
+    let config = TransferConfig { n_neighbors: 4, metric: Metric::Euclidean, ..Default::default() };
+    let found = novelty_beside(reference.view(), cells.view(), 12, &config).unwrap();
+    let distance = |i: usize| {
+        let to = |j: usize| cells.row(i).iter().zip(reference.row(j)).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>().sqrt();
+        let mut all: Vec<f64> = (0..60).map(to).collect();
+        all.sort_by(f64::total_cmp);
+        all[..4].iter().sum::<f64>()
+    };
+    for (i, novelty) in found.iter().enumerate() {
+        let others: Vec<usize> = (0..12).filter(|j| *j != i).collect();
+        let nearer = others.iter().filter(|j| distance(**j) < distance(i)).count();
+        assert!(close(*novelty, nearer as f64 / others.len() as f64), "{i}: {novelty}");
+    }
+    assert!(novelty_beside(reference.view(), cells.view(), 1, &config).is_err());
+    assert!(novelty_beside(reference.view(), cells.view(), 31, &config).is_err());
+}

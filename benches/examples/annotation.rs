@@ -1,6 +1,8 @@
 //! Labels of a reference carried to a query by CellPredX and others, on real pairs and on simulated ones: one table.
 //!
-//! `cargo run --example annotate -- DATA OUT.md [SEEDS] [METHOD=PYTHON ...] [only=TASK,...] [just=METHOD] [set=NAME:VALUE,...]`. DATA: folder of the h5ad files;
+//! `cargo run --example annotation -- DATA OUT.md speed` takes the time of 50,000 reference and 50,000 query cells instead.
+//!
+//! `cargo run --example annotation -- DATA OUT.md [SEEDS] [METHOD=PYTHON ...] [only=TASK,...] [just=METHOD] [set=NAME:VALUE,...]`. DATA: folder of the h5ad files;
 //! METHOD: one of `peers/annotate.py`; `set` changes settings of CellPredX. Cells of types that the reference lacks are unknown: a method should be
 //! unsure of them.
 
@@ -25,6 +27,9 @@ use tutti::systems::concord::{Concord, ConcordColumns, ConcordConfig};
 use tutti::threads::Threads;
 use tutti_io::{Additions, ObsColumn, ReadOptions, read, write_layers};
 
+/// Cells of each side in the measurement of speed, and their genes.
+const LARGE: (usize, usize) = (50_000, 2000);
+
 type Failure = Box<dyn std::error::Error>;
 
 /// A reference and a query with the same genes, log-normalised; the reference first.
@@ -45,6 +50,9 @@ fn main() -> Result<(), Failure> {
     let usage = "give DATA OUT.md [SEEDS] [METHOD=PYTHON ...] [only=TASK,...] [just=METHOD] [set=NAME:VALUE,...]";
     let (data, out) = (PathBuf::from(arguments.next().ok_or(usage)?), PathBuf::from(arguments.next().ok_or(usage)?));
     let rest: Vec<String> = arguments.collect();
+    if rest.iter().any(|a| a == "speed") {
+        return speed(&out);
+    }
     let n_seeds: u64 = rest.first().and_then(|a| a.parse().ok()).unwrap_or(1);
     let pairs: Vec<(&str, &str)> = rest.iter().filter_map(|a| a.split_once('=')).collect();
     let option = |name: &str| pairs.iter().find(|(n, _)| *n == name).map(|(_, v)| *v);
@@ -86,6 +94,56 @@ fn main() -> Result<(), Failure> {
         writeln!(table, "| {task} | {method} | {} |", cells.join(" | "))?;
     }
     std::fs::write(out, table)?;
+    Ok(())
+}
+
+/// Seconds from log-normalised cells in memory to classes of all of them, by scenario.
+fn speed(out: &Path) -> Result<(), Failure> {
+    let factors = BatchEffect { dispersion: Some(0.3), ..BatchEffect::new(EffectKind::GeneFactors) };
+    let batches = Batches { n: 2, effects: vec![factors], ..Default::default() };
+    let structure = Structure::Clusters(Clusters { n: 20, ..Default::default() });
+    let base = Spec::preset("rna_atac")?;
+    let spec = Spec { n_cells: 2 * LARGE.0, n_genes: LARGE.1, structure, batches, modality: None, min_level: 0.05, ..base };
+    let simulation = Simulation::new(&spec)?;
+    let threads = Threads::new(0)?;
+    let counts = simulation.cells()?;
+    let logged = threads.run(|| to_memory(&Preprocessing::COUNTS.apply(counts.shared_source())?))?;
+    let density = logged.nnz() as f64 / (logged.n_rows() * logged.n_cols()) as f64;
+    let cells = counts.with_source(logged, simulation.gene_names().to_vec())?;
+    let is_query: Vec<bool> = cells.column("batch")?.codes().iter().map(|b| *b == Some(1)).collect();
+    let labels = cells.column("cell_type")?.clone();
+    let mut table = format!(
+        "{} + {} cells x {} genes, {:.0} % of the values not zero, {} threads.\n\n| scenario | steps | to the first step, s | training, s | embedding and classes, s | all, s | accuracy |\n|---|---|---|---|---|---|---|\n",
+        LARGE.0,
+        LARGE.0,
+        LARGE.1,
+        100.0 * density,
+        threads.n_threads()
+    );
+    for scenario in [Scenario::RnaToRna, Scenario::UnmatchedRnaToAtac] {
+        let started = Instant::now();
+        let input = CellPredXInput { labels: labels.clone(), is_query: is_query.clone(), batch: None };
+        let config = CellPredXConfig::preset(Preset::Default, scenario);
+        let mut trainer = CellPredX::trainer(&cells, &input, config, &Device::Cpu, Threads::new(0)?)?;
+        trainer.train(&mut Silent, &CancelToken::default())?;
+        let first = trainer.first_step_at().map_or(f64::NAN, |at| at.duration_since(started).as_secs_f64());
+        let trained = started.elapsed().as_secs_f64();
+        let (model, history) = trainer.finish()?;
+        let found = threads.run(|| model.predict(model.embed(cells.source())?.view()))?;
+        let all = started.elapsed().as_secs_f64();
+        let query: Vec<usize> = (0..is_query.len()).filter(|i| is_query[*i]).collect();
+        let right = query.iter().filter(|i| found.label.value(**i) == labels.value(**i)).count() as f64 / query.len() as f64;
+        let steps: usize = history.epochs.iter().map(|e| e.n_steps).sum();
+        writeln!(
+            table,
+            "| {} | {steps} | {first:.1} | {:.1} | {:.1} | {all:.1} | {right:.3} |",
+            scenario.name(),
+            trained - first,
+            all - trained
+        )?;
+    }
+    std::fs::write(out, &table)?;
+    println!("{table}");
     Ok(())
 }
 
