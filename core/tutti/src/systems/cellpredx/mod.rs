@@ -304,10 +304,11 @@ fn surest(probabilities: &[Vec<f32>], quantile: f64) -> Vec<(u32, u32)> {
     (0u32..).zip(classes).filter(|(i, _)| largest[*i as usize] >= threshold).map(|(i, c)| (i, c as u32)).collect()
 }
 
-/// Twice the centre loss times the share by which the mean of the gate is below `floor`. Closing the gate by some share lowers the centre loss by
-/// the same share of it at most, and raises this by more as soon as the mean is below.
+/// Twice what the centre loss would be with an open gate, times how far the mean of the gate is below `floor`: closing the gate lowers the centre loss
+/// by at most half of what it adds here, however far it is closed.
 fn opening(center_loss: &Tensor, level: &Tensor, floor: f64) -> Result<Tensor> {
-    Ok((center_loss.detach() * level.affine(-2.0 / floor, 2.0)?)?)
+    let open = (center_loss.detach() / level.detach().affine(1.0, 1e-12)?)?;
+    Ok((open * level.affine(-2.0, 2.0 * floor)?)?)
 }
 
 impl Training {
