@@ -1,6 +1,12 @@
 # Written by tools/document.R: the functions of src/rust, one each.
 rust_blocks <- function() .Call(wrap__rust_blocks)
 rust_blocks_push <- function(pointer, block) .Call(wrap__rust_blocks_push, pointer, block)
+rust_cellpredx_settings <- function(preset, kind, settings) .Call(wrap__rust_cellpredx_settings, preset, kind, settings)
+rust_cellpredx_trainer <- function(input, options) .Call(wrap__rust_cellpredx_trainer, input, options)
+rust_cellpredx_advance <- function(pointer, seconds) .Call(wrap__rust_cellpredx_advance, pointer, seconds)
+rust_cellpredx_finish <- function(pointer) .Call(wrap__rust_cellpredx_finish, pointer)
+rust_annotate <- function(embedding, logits, options) .Call(wrap__rust_annotate, embedding, logits, options)
+rust_cellpredx_genes <- function(model, input, labels, options) .Call(wrap__rust_cellpredx_genes, model, input, labels, options)
 rust_info <- function() .Call(wrap__rust_info)
 rust_lcl_settings <- function(preset, settings) .Call(wrap__rust_lcl_settings, preset, settings)
 rust_lcl_trainer <- function(input, options) .Call(wrap__rust_lcl_trainer, input, options)
