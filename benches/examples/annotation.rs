@@ -42,6 +42,9 @@ struct Task {
     labels: Categorical,
 }
 
+/// A method with the scores of each seed.
+type Runs = (String, Vec<[f64; 7]>);
+
 /// Classes and their probabilities for the query cells.
 type Found = PredictedClasses;
 
@@ -66,7 +69,7 @@ fn main() -> Result<(), Failure> {
         "| task | method | accuracy | macro F1 | AUROC of unknown | OSCR | known kept at .95 | their accuracy | seconds |\n|---|---|---|---|---|---|---|---|---|\n",
     );
     let only = option("only").map(|names| names.split(',').collect::<Vec<_>>());
-    let mut all: BTreeMap<(usize, String), (String, Vec<[f64; 7]>)> = BTreeMap::new();
+    let mut all: BTreeMap<(usize, String), Runs> = BTreeMap::new();
     for seed in 0..n_seeds {
         for (k, task) in tasks(&data, seed, only.as_deref())?.iter().enumerate() {
             for (m, (method, found, seconds)) in methods(task, &settings, &peers, option("just"), seed)?.into_iter().enumerate() {
