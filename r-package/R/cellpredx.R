@@ -37,7 +37,9 @@
 #' @examples
 #' pbmc <- SeuratObject::pbmc_small
 #' pbmc$type <- pbmc$letter.idents
-#' query <- RunCellPredX(pbmc[, 61:80], pbmc[, 1:60], label.by = "type", n_steps = 20, verbose = FALSE)
+#' query <- RunCellPredX(
+#'     pbmc[, 61:80], pbmc[, 1:60], label.by = "type", n_steps = 20, verbose = FALSE
+#' )
 #' table(query$predicted.type, query$predicted.type.unknown)
 #' @family transfer
 #' @export
@@ -218,7 +220,10 @@ CellPredXSettings <- function(preset = "default", scenario = "auto", ...) {
 #' @examples
 #' pbmc <- SeuratObject::pbmc_small
 #' pbmc$type <- pbmc$letter.idents
-#' query <- RunCellPredX(pbmc[, 61:80], pbmc[, 1:60], label.by = "type", n_steps = 20, reject = FALSE, verbose = FALSE)
+#' query <- RunCellPredX(
+#'     pbmc[, 61:80], pbmc[, 1:60], label.by = "type", n_steps = 20, reject = FALSE,
+#'     verbose = FALSE
+#' )
 #' head(DeterminantGenes(query, n.genes = 5))
 #' @family transfer
 #' @export

@@ -33,8 +33,10 @@ test_that("a query is named and its new type is doubted", {
 test_that("matrices, objects, threads and a file give the same", {
     pair <- pair()
     query <- annotated(pair, threads = 1)
+    # Simulated with normal noise: values that are no counts.
+    values <- function(object) layer_data(object[["RNA"]], "data")
     out <- suppressWarnings(RunCellPredX(
-        counts_of(pair$query), counts_of(pair$reference), stats::setNames(as.character(pair$reference$cell_type), colnames(pair$reference)),
+        values(pair$query), values(pair$reference), stats::setNames(as.character(pair$reference$cell_type), colnames(pair$reference)),
         scenario = "rna-to-rna", n_steps = 100, verbose = FALSE, threads = 2
     ))
     expect_identical(unname(out$embedding), unname(SeuratObject::Embeddings(query, "cellpredx")))
@@ -55,7 +57,7 @@ test_that("what is wrong is said", {
     pair <- pair()
     expect_error(annotated(pair, preset = "best"), "reference-code", class = "tutti_error_argument")
     expect_error(annotated(pair, n_stepps = 3), "n_steps", class = "tutti_error_argument")
-    expect_error(RunCellPredX(pair$query, counts_of(pair$reference), "cell_type"), "give a Seurat object", class = "tutti_error")
+    expect_error(RunCellPredX(pair$query, counts_of(), "cell_type"), "give a Seurat object", class = "tutti_error")
     expect_error(annotated(pair, batch.by = "nowhere"), "neither query nor reference", class = "tutti_error")
     expect_error(CellPredXSettings(scenario = "protein"), "atac-to-atac", class = "tutti_error_argument")
     expect_identical(CellPredXSettings(scenario = "unmatched-rna-to-atac")$n_steps, 3000)
