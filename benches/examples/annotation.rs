@@ -16,7 +16,7 @@ use candle_core::Device;
 use ndarray::{Array2, ArrayView2, s};
 use serde_json::{Map, Value};
 use tutti::data::{Categorical, Cells, Csr, GeneAlignment, GeneSubset};
-use tutti::downstream::{TransferConfig, transfer_labels};
+use tutti::downstream::{TransferConfig, novelty_beside, transfer_labels};
 use tutti::metrics::{Confusion, auroc, oscr};
 use tutti::model::{PredictedClasses, with_settings};
 use tutti::observe::{CancelToken, Silent};
@@ -43,10 +43,13 @@ struct Task {
 }
 
 /// A method with the scores of each seed.
-type Runs = (String, Vec<[f64; 7]>);
+type Runs = (String, Vec<[f64; 8]>);
 
-/// Classes and their probabilities for the query cells.
-type Found = PredictedClasses;
+/// Classes and their probabilities for the query cells, and how far these are from the reference in the embedding ([`distance`]), where there is one.
+struct Found {
+    classes: PredictedClasses,
+    distance: Option<Vec<f32>>,
+}
 
 fn main() -> Result<(), Failure> {
     let mut arguments = std::env::args().skip(1);
@@ -66,7 +69,7 @@ fn main() -> Result<(), Failure> {
         settings.insert(name.into(), serde_json::from_str(value).unwrap_or_else(|_| Value::from(value)));
     }
     let mut table = String::from(
-        "| task | method | accuracy | macro F1 | AUROC of unknown | OSCR | known kept at .95 | their accuracy | seconds |\n|---|---|---|---|---|---|---|---|---|\n",
+        "| task | method | accuracy | macro F1 | AUROC of unknown | by distance | OSCR | known kept at .95 | their accuracy | seconds |\n|---|---|---|---|---|---|---|---|---|---|\n",
     );
     let only = option("only").map(|names| names.split(',').collect::<Vec<_>>());
     let mut all: BTreeMap<(usize, String), Runs> = BTreeMap::new();
@@ -93,7 +96,7 @@ fn main() -> Result<(), Failure> {
                 n => format!("{mean:.3} ± {:.3}", student(n - 1) * (variance / n as f64).sqrt()),
             }
         };
-        let cells: Vec<String> = (0..7).map(cell).collect();
+        let cells: Vec<String> = (0..8).map(cell).collect();
         writeln!(table, "| {task} | {method} | {} |", cells.join(" | "))?;
     }
     std::fs::write(out, table)?;
@@ -197,7 +200,7 @@ fn tasks(data: &Path, seed: u64, only: Option<&[&str]>) -> Result<Vec<Task>, Fai
         out.push(task("multiome RNA to gene activity", Scenario::MatchedRnaToAtac, &rna, &activity, &[])?);
     }
     if wanted("simulated") {
-        for (name, strength, absent) in [("weak", 0.3, 1), ("strong", 0.7, 1), ("strong, two new types", 0.7, 2)] {
+        for (name, strength, absent) in [("weak", 0.3, 1), ("strong", 0.7, 1), ("two new types, strong", 0.7, 2)] {
             let (cells, states) = simulated(strength, absent, seed)?;
             let (reference, query) = (some(&cells, "batch_1")?, some(&cells, "batch_2")?);
             out.push(task(&format!("simulated, {name} batch effect"), Scenario::RnaToRna, &reference, &query, &[])?);
@@ -310,7 +313,9 @@ fn methods(
         trainer.train(&mut Silent, &CancelToken::default())?;
         let (model, history) = trainer.finish()?;
         let z = model.embed(task.cells.source())?;
-        let found = model.predict(z.slice(s![n_reference.., ..]))?;
+        let classes = model.predict(z.slice(s![n_reference.., ..]))?;
+        let distance = Some(distance(z.view(), n_reference)?);
+        let found = Found { classes, distance };
         let last = history.epochs.last().map(|e| format!("{:.3?}", e.terms)).unwrap_or_default();
         eprintln!("  {name}: {} rounds, best {:?}, {last}", history.epochs.len(), history.best_epoch);
         out.push((name.to_owned(), found, started.elapsed().as_secs_f64()));
@@ -350,7 +355,16 @@ fn vote(task: &Task, z: ArrayView2<'_, f32>, n_reference: usize) -> Result<Found
     let labels = task.labels.select(&rows).drop_unused();
     let config = TransferConfig { n_neighbors: 15, ..Default::default() };
     let found = transfer_labels(z.slice(s![..n_reference, ..]), &labels, z.slice(s![n_reference.., ..]), &config)?;
-    Ok(PredictedClasses::from_probabilities(found.scores, labels.levels())?)
+    let classes = PredictedClasses::from_probabilities(found.scores, labels.levels())?;
+    Ok(Found { classes, distance: Some(distance(z, n_reference)?) })
+}
+
+/// How far each query cell, the rows of z from `n_reference` on, is from its nearest reference cells: the rank of the distance among them, which
+/// orders them as the novelty does, without its ties at 1.
+fn distance(z: ArrayView2<'_, f32>, n_reference: usize) -> Result<Vec<f32>, Failure> {
+    let config = TransferConfig { n_neighbors: 15, ..Default::default() };
+    let query = z.slice(s![n_reference.., ..]);
+    Ok(novelty_beside(z.slice(s![..n_reference, ..]), query, query.nrows(), &config)?)
 }
 
 /// Runs a method of `peers/annotate.py` in the Python given; it writes a table of probabilities, a column per class.
@@ -376,12 +390,14 @@ fn peer(task: &Task, method: &str, python: &str, seed: u64) -> Result<Found, Fai
     let values: Vec<f32> =
         lines.flat_map(|l| l.split(',').skip(1).map(str::parse::<f32>).collect::<Vec<_>>()).collect::<Result<_, _>>()?;
     let n = values.len() / classes.len();
-    Ok(PredictedClasses::from_probabilities(Array2::from_shape_vec((n, classes.len()), values)?, &classes)?)
+    let probabilities = Array2::from_shape_vec((n, classes.len()), values)?;
+    Ok(Found { classes: PredictedClasses::from_probabilities(probabilities, &classes)?, distance: None })
 }
 
-/// Accuracy and macro F1 of the cells whose type the reference has, area under the ROC curve of the others, OSCR, share of the known that are
-/// kept at a probability above 0.95 and the accuracy of these, seconds.
-fn score(task: &Task, found: &Found, seconds: f64) -> Result<[f64; 7], Failure> {
+/// Accuracy and macro F1 of the cells whose type the reference has, area under the ROC curve of the others by the probability and by the distance,
+/// OSCR, share of the known that are kept at a probability above 0.95 and the accuracy of these, seconds.
+fn score(task: &Task, found: &Found, seconds: f64) -> Result<[f64; 8], Failure> {
+    let (distance, found) = (&found.distance, &found.classes);
     let n_reference = task.is_query.iter().filter(|q| !**q).count();
     let truth = task.labels.select(&(n_reference..task.labels.len()).collect::<Vec<_>>());
     let reference: Vec<usize> = (0..n_reference).collect();
@@ -401,6 +417,7 @@ fn score(task: &Task, found: &Found, seconds: f64) -> Result<[f64; 7], Failure> 
         confusion.accuracy(),
         confusion.macro_f1(),
         open(auroc(&unsure, &unknown)),
+        distance.as_ref().map_or(f64::NAN, |n| open(auroc(&n.iter().map(|v| f64::from(*v)).collect::<Vec<_>>(), &unknown))),
         open(oscr(&confidence, &correct, &unknown)),
         kept.len() as f64 / rows.len() as f64,
         kept_right,

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
-use candle_core::{Module, Tensor};
+use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::{Activation, Kernels, Norm, NormActivation, Parameters, Pass, dropout};
 use crate::error::Result;
-use crate::ops::sparse_linear::{GradientSlot, SparseBatch, sparse_linear, sparse_linear_plain};
+use crate::ops::factored::GradientSlot;
+use crate::ops::linear::linear;
+use crate::ops::sparse_linear::{SparseBatch, sparse_linear, sparse_linear_plain};
 
 /// Shape of a perceptron: every layer is linear, normalised, activated and dropped out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -24,7 +26,12 @@ pub struct MlpConfig {
 
 /// A linear layer, weight [n_out, n_in], Kaiming normal, bias 0.
 #[derive(Debug, Clone)]
-pub struct Dense(candle_nn::Linear);
+pub struct Dense {
+    weight: Tensor,
+    bias: Tensor,
+    slot: GradientSlot,
+    kernels: Kernels,
+}
 
 impl Dense {
     /// From `n_in` to `n_out` features.
@@ -32,9 +39,10 @@ impl Dense {
     /// # Errors
     /// Where the device has no memory left.
     pub fn new(parameters: &mut Parameters, name: &str, n_in: usize, n_out: usize) -> Result<Self> {
-        let weight = parameters.kaiming(&format!("{name}.weight"), (n_out, n_in), n_in)?;
+        let (weight, slot) = parameters.factored_weight(&format!("{name}.weight"), (n_out, n_in), n_in)?;
         let bias = parameters.constant(&format!("{name}.bias"), n_out, 0.0)?;
-        Ok(Self(candle_nn::Linear::new(weight.as_tensor().clone(), Some(bias.as_tensor().clone()))))
+        let (weight, bias) = (weight.as_tensor().clone(), bias.as_tensor().clone());
+        Ok(Self { weight, bias, slot, kernels: parameters.kernels() })
     }
 
     /// x: [n, n_in]; returns [n, n_out].
@@ -42,12 +50,15 @@ impl Dense {
     /// # Errors
     /// Shapes that do not fit.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        Ok(self.0.forward(x)?)
+        match self.kernels {
+            Kernels::Fused => linear(x, &self.weight, &self.bias, Some(&self.slot)),
+            Kernels::Plain => Ok(x.matmul(&self.weight.t()?)?.broadcast_add(&self.bias)?),
+        }
     }
 
     /// The same layer without gradient to its parameters.
     pub fn detached(&self) -> Self {
-        Self(candle_nn::Linear::new(self.0.weight().detach(), self.0.bias().map(Tensor::detach)))
+        Self { weight: self.weight.detach(), bias: self.bias.detach(), ..self.clone() }
     }
 }
 
@@ -126,7 +137,7 @@ impl SparseMlp {
     /// Where the device has no memory left.
     pub fn new(parameters: &mut Parameters, name: &str, n_genes: usize, config: &MlpConfig) -> Result<Self> {
         let hidden = config.dims[0];
-        let (weight, slot) = parameters.sparse_weight(&format!("{name}.0.weight"), n_genes, hidden)?;
+        let (weight, slot) = parameters.factored_weight(&format!("{name}.0.weight"), (n_genes, hidden), n_genes)?;
         let bias = parameters.constant(&format!("{name}.0.bias"), hidden, 0.0)?;
         let norm = NormActivation::new(parameters, &format!("{name}.0"), config.norm, config.activation, hidden)?;
         let rest = Mlp::from_layer(parameters, name, 1, hidden, config)?;

@@ -3,7 +3,7 @@
 use candle_core::{Device, Shape, Tensor, Var};
 
 use crate::error::{Error, Result};
-use crate::ops::sparse_linear::GradientSlot;
+use crate::ops::factored::GradientSlot;
 use crate::rng::{Rng, Stream};
 
 /// Which implementation of an operation is used.
@@ -22,7 +22,7 @@ pub struct Parameter {
     pub name: String,
     /// The tensor.
     pub var: Var,
-    /// Where its gradient is left, for a first layer on sparse rows.
+    /// Where its gradient is left as factors, for the weight of a layer.
     pub slot: Option<GradientSlot>,
     /// Group of parameters updated together; 0 unless a system has an adversary.
     pub group: usize,
@@ -86,24 +86,16 @@ impl Parameters {
         self.add(name, shape, None, || (standard_deviation * stream.normal()) as f32)
     }
 
-    /// Weight of a linear layer, `shape` in any order, initialised as Kaiming normal for `fan_in` inputs and gain sqrt(2)
-    /// (He et al. 2015, eq. 10).
+    /// Weight of a layer, `shape` in any order, initialised as Kaiming normal for `fan_in` inputs and gain sqrt(2) (He et al. 2015, eq. 10), and
+    /// where its gradient is left as factors.
     ///
     /// # Errors
     /// Where the device has no memory left.
-    pub fn kaiming(&mut self, name: &str, shape: impl Into<Shape>, fan_in: usize) -> Result<Var> {
-        self.normal(name, shape, (2.0 / fan_in.max(1) as f64).sqrt())
-    }
-
-    /// As [`Parameters::kaiming`], for a first layer on sparse rows: weight [fan_in, hidden] and where its gradient is left.
-    ///
-    /// # Errors
-    /// Where the device has no memory left.
-    pub fn sparse_weight(&mut self, name: &str, fan_in: usize, hidden: usize) -> Result<(Var, GradientSlot)> {
+    pub fn factored_weight(&mut self, name: &str, shape: impl Into<Shape>, fan_in: usize) -> Result<(Var, GradientSlot)> {
         let deviation = (2.0 / fan_in.max(1) as f64).sqrt();
         let mut stream = self.stream(name);
         let slot = GradientSlot::default();
-        let var = self.add(name, (fan_in, hidden), Some(slot.clone()), || (deviation * stream.normal()) as f32)?;
+        let var = self.add(name, shape, Some(slot.clone()), || (deviation * stream.normal()) as f32)?;
         Ok((var, slot))
     }
 

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use candle_core::{CpuStorage, CustomOp3, Layout, Shape, Tensor};
 use rayon::prelude::*;
 
+use super::simd::{NormColumns, add_row, add_squares, norm_columns_backward, norm_columns_sums, scale_activate};
 use super::sparse_linear::{cpu_f32, with_cpu_f32};
 use crate::error::Result;
 
@@ -73,22 +74,16 @@ impl CustomOp3 for BatchNorm {
         if gamma.len() != d || beta.len() != d || d == 0 || n == 0 {
             candle_core::bail!("batch_norm: {n} cells, {d} features, gamma {}, beta {}", gamma.len(), beta.len());
         }
-        let [mut mean] = column_sums(x, d, |row, [sum]| sum.iter_mut().zip(row).for_each(|(sum, x)| *sum += x));
+        let [mut mean] = column_sums(x, d, |row, [sum]| add_row(sum, row));
         mean.iter_mut().for_each(|m| *m /= n as f32);
-        let [mut variance] = column_sums(x, d, |row, [sum]| {
-            sum.iter_mut().zip(row.iter().zip(&mean)).for_each(|(sum, (x, m))| *sum += (x - m) * (x - m));
-        });
+        let [mut variance] = column_sums(x, d, |row, [sum]| add_squares(sum, row, &mean));
         variance.iter_mut().for_each(|v| *v /= n as f32);
         let scale: Vec<f32> = variance.iter().zip(gamma).map(|(v, g)| g * rstd(*v)).collect();
         let shift: Vec<f32> = mean.iter().zip(&scale).zip(beta).map(|((m, s), b)| b - m * s).collect();
         let mut out = vec![0f32; n * d];
         out.par_chunks_mut(d * ROW_CHUNK).zip(x.par_chunks(d * ROW_CHUNK)).for_each(|(out, x)| {
-            for (out, x) in out.chunks_exact_mut(d).zip(x.chunks_exact(d)) {
-                for (((out, x), scale), shift) in out.iter_mut().zip(x).zip(&scale).zip(&shift) {
-                    let y = x * scale + shift;
-                    *out = if y < 0.0 { self.slope * y } else { y };
-                }
-            }
+            let rows = out.chunks_exact_mut(d).zip(x.chunks_exact(d));
+            rows.for_each(|(out, x)| scale_activate(out, x, &scale, &shift, self.slope));
         });
         *self.statistics.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Statistics { mean, variance };
         Ok((CpuStorage::F32(out), Shape::from((n, d))))
@@ -136,36 +131,26 @@ impl Backward<'_> {
         let n = x.len() / d;
         let Statistics { mean, variance } = self.statistics;
         let rstd: Vec<f32> = variance.iter().map(|v| rstd(*v)).collect();
-        // x̂ and g of column j.
-        let at = |j: usize, x: f32, dy: f32| {
-            let normed = (x - mean[j]) * rstd[j];
-            (normed, if self.gamma[j] * normed + self.beta[j] < 0.0 { self.slope * dy } else { dy })
-        };
+        let columns = NormColumns { mean, rstd: &rstd, gamma: self.gamma, beta: self.beta, slope: self.slope };
         let both: Vec<[Vec<f32>; 2]> = x
             .par_chunks(d * ROW_CHUNK)
             .zip(dy.par_chunks(d * ROW_CHUNK))
             .map(|(x, dy)| {
-                let mut sums = [vec![0f32; d], vec![0f32; d]];
-                for (x, dy) in x.chunks_exact(d).zip(dy.chunks_exact(d)) {
-                    for j in 0..d {
-                        let (normed, g) = at(j, x[j], dy[j]);
-                        sums[0][j] += g * normed;
-                        sums[1][j] += g;
-                    }
-                }
-                sums
+                let [mut dgamma, mut dbeta] = [vec![0f32; d], vec![0f32; d]];
+                let rows = x.chunks_exact(d).zip(dy.chunks_exact(d));
+                rows.for_each(|(x, dy)| norm_columns_sums(&mut dgamma, &mut dbeta, x, dy, columns));
+                [dgamma, dbeta]
             })
             .collect();
         let [dgamma, dbeta] = total(both, d);
+        let scale: Vec<f32> = self.gamma.iter().zip(&rstd).map(|(gamma, rstd)| gamma * rstd).collect();
+        let per_cell = |sums: &[f32]| -> Vec<f32> { sums.iter().map(|sum| sum / n as f32).collect() };
+        let (mean_g_normed, mean_g) = (per_cell(&dgamma), per_cell(&dbeta));
         let mut dx = vec![0f32; n * d];
-        let per_cell = 1.0 / n as f32;
         dx.par_chunks_mut(d * ROW_CHUNK).zip(x.par_chunks(d * ROW_CHUNK).zip(dy.par_chunks(d * ROW_CHUNK))).for_each(
             |(dx, (x, dy))| {
                 for (dx, (x, dy)) in dx.chunks_exact_mut(d).zip(x.chunks_exact(d).zip(dy.chunks_exact(d))) {
-                    for j in 0..d {
-                        let (normed, g) = at(j, x[j], dy[j]);
-                        dx[j] = self.gamma[j] * rstd[j] * (g - per_cell * (dbeta[j] + normed * dgamma[j]));
-                    }
+                    norm_columns_backward(dx, x, dy, columns, &scale, &mean_g, &mean_g_normed);
                 }
             },
         );

@@ -4,7 +4,10 @@
 //! instructions are chosen when the program runs; machines with other instructions may differ in the last bits, thread counts never.
 
 pub mod batch_norm;
+pub mod factored;
 pub mod layer_norm;
+pub mod linear;
+mod matmul;
 pub mod nt_xent;
 mod simd;
 pub mod sparse_linear;

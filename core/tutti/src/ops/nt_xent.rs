@@ -3,6 +3,7 @@
 use candle_core::{CpuStorage, CustomOp2, D, Layout, Shape, Tensor};
 use rayon::prelude::*;
 
+use super::matmul::{matmul, plain, transposed};
 use super::simd::{dot, exp_scaled, sum};
 use super::sparse_linear::cpu_f32;
 use crate::error::Result;
@@ -199,7 +200,7 @@ impl Views {
             .map(|(c, weights)| {
                 let n_rows = weights.len() / rows;
                 let chunk = &self.unit[c * ROW_CHUNK * self.d..][..n_rows * self.d];
-                matmul(weights, chunk, false, &self.unit, true, n_rows, rows, self.d, 1.0 / s.temperature);
+                matmul(weights, plain(chunk), transposed(&self.unit), (n_rows, rows, self.d), 1.0 / s.temperature, false);
                 let mut scratch = Scratch::new(rows);
                 let anchors = weights.chunks_exact_mut(rows).enumerate();
                 anchors.map(|(i, row)| f64::from(self.anchor(c * ROW_CHUNK + i, row, s, &mut scratch))).sum()
@@ -257,7 +258,7 @@ impl Views {
                     *w += weights[j * rows + first + i];
                 }
             }
-            matmul(out, &both, false, &self.unit, false, n_rows, d, rows, 1.0);
+            matmul(out, plain(&both), plain(&self.unit), (n_rows, d, rows), 1.0, false);
             for (i, du) in out.chunks_exact_mut(d).enumerate() {
                 let u = &self.unit[(first + i) * d..][..d];
                 let along = dot(u, du);
@@ -323,36 +324,4 @@ impl Scratch {
 
 fn multiply(x: &mut [f32], y: &[f32]) {
     x.iter_mut().zip(y).for_each(|(x, y)| *x *= y);
-}
-
-/// `out = alpha a b` on one thread; `out` [m, n], inner size k, row-major, either factor transposed where flagged.
-#[allow(clippy::too_many_arguments)]
-fn matmul(out: &mut [f32], a: &[f32], a_t: bool, b: &[f32], b_t: bool, m: usize, n: usize, k: usize, alpha: f32) {
-    assert!(out.len() == m * n && a.len() == m * k && b.len() == k * n);
-    let strides = |rows: usize, columns: usize, t: bool| if t { (rows as isize, 1) } else { (1, columns as isize) };
-    let ((a_cs, a_rs), (b_cs, b_rs)) = (strides(m, k, a_t), strides(k, n, b_t));
-    // SAFETY: the three slices hold m x n, m x k and k x n values, by the assertion, and `out` is borrowed alone.
-    unsafe {
-        gemm::gemm(
-            m,
-            n,
-            k,
-            out.as_mut_ptr(),
-            1,
-            n as isize,
-            false,
-            a.as_ptr(),
-            a_cs,
-            a_rs,
-            b.as_ptr(),
-            b_cs,
-            b_rs,
-            0.0,
-            alpha,
-            false,
-            false,
-            false,
-            gemm::Parallelism::None,
-        );
-    }
 }

@@ -386,6 +386,76 @@ per_isa! {
     }
 }
 
+/// Columns of a batch normalisation, by which [`norm_columns_sums`] and [`norm_columns_backward`] rebuild the forward pass of a row.
+#[derive(Clone, Copy)]
+pub(crate) struct NormColumns<'a> {
+    pub mean: &'a [f32],
+    /// 1 / sqrt(variance + eps)
+    pub rstd: &'a [f32],
+    pub gamma: &'a [f32],
+    pub beta: &'a [f32],
+    pub slope: f32,
+}
+
+per_isa! {
+    /// `sum += x`.
+    pub(crate) fn add_row(sum: &mut [f32], x: &[f32]) {
+        sum.iter_mut().zip(x).for_each(|(sum, x)| *sum += x);
+    }
+}
+
+per_isa! {
+    /// `sum += (x - mean)^2`.
+    pub(crate) fn add_squares(sum: &mut [f32], x: &[f32], mean: &[f32]) {
+        for ((sum, x), mean) in sum.iter_mut().zip(x).zip(mean) {
+            *sum += (x - mean) * (x - mean);
+        }
+    }
+}
+
+per_isa! {
+    /// `out = leaky_relu(x * scale + shift)`, column by column.
+    pub(crate) fn scale_activate(out: &mut [f32], x: &[f32], scale: &[f32], shift: &[f32], slope: f32) {
+        let n = out.len();
+        let (x, scale, shift) = (&x[..n], &scale[..n], &shift[..n]);
+        for i in 0..n {
+            let y = x[i] * scale[i] + shift[i];
+            out[i] = if y < 0.0 { slope * y } else { y };
+        }
+    }
+}
+
+per_isa! {
+    /// Adds a row to the gradients of gamma (`g x̂`) and beta (`g`), g being the output's gradient behind the activation.
+    pub(crate) fn norm_columns_sums(dgamma: &mut [f32], dbeta: &mut [f32], x: &[f32], dy: &[f32], c: NormColumns<'_>) {
+        let n = dgamma.len();
+        let (dbeta, x, dy) = (&mut dbeta[..n], &x[..n], &dy[..n]);
+        let (mean, rstd, gamma, beta) = (&c.mean[..n], &c.rstd[..n], &c.gamma[..n], &c.beta[..n]);
+        for i in 0..n {
+            let normed = (x[i] - mean[i]) * rstd[i];
+            let g = if gamma[i] * normed + beta[i] < 0.0 { c.slope * dy[i] } else { dy[i] };
+            dgamma[i] += g * normed;
+            dbeta[i] += g;
+        }
+    }
+}
+
+per_isa! {
+    /// `dx = scale (g - mean_g - x̂ mean_g_normed)` of a row, g as in [`norm_columns_sums`], the means over the cells, scale gamma rstd.
+    pub(crate) fn norm_columns_backward(
+        dx: &mut [f32], x: &[f32], dy: &[f32], c: NormColumns<'_>, scale: &[f32], mean_g: &[f32], mean_g_normed: &[f32],
+    ) {
+        let n = dx.len();
+        let (x, dy, scale, mean_g, mean_g_normed) = (&x[..n], &dy[..n], &scale[..n], &mean_g[..n], &mean_g_normed[..n]);
+        let (mean, rstd, gamma, beta) = (&c.mean[..n], &c.rstd[..n], &c.gamma[..n], &c.beta[..n]);
+        for i in 0..n {
+            let normed = (x[i] - mean[i]) * rstd[i];
+            let g = if gamma[i] * normed + beta[i] < 0.0 { c.slope * dy[i] } else { dy[i] };
+            dx[i] = scale[i] * (g - mean_g[i] - normed * mean_g_normed[i]);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,12 +4,14 @@
 //! The gradient of W is `xᵀ dy`: one row per gene, gathered from the transposed mini-batch by one thread, without atomics. It can be
 //! left unmultiplied ([`FactoredGradient`]), so that the optimiser forms each row and applies it while it is in the cache.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use candle_core::{CpuStorage, CustomOp2, Layout, Shape, Tensor};
 use rayon::prelude::*;
 
 use super::axpy_rows;
+use super::factored::{FactoredGradient, GradientSlot};
+use super::simd::add_row;
 use crate::data::Csr;
 use crate::error::Result;
 
@@ -37,6 +39,11 @@ impl SparseBatch {
         &self.rows
     }
 
+    /// The transposed rows, where they were made.
+    pub(super) fn transposed(&self) -> Option<&Csr> {
+        self.transposed.as_ref()
+    }
+
     /// Dense copy, [n_rows, n_genes].
     ///
     /// # Errors
@@ -45,57 +52,6 @@ impl SparseBatch {
         let dense = self.rows.to_dense();
         let (n_rows, n_genes) = dense.dim();
         Ok(Tensor::from_vec(dense.into_raw_vec_and_offset().0, (n_rows, n_genes), device)?)
-    }
-}
-
-/// Gradient of a first layer's weight, kept as its two factors: `batchᵀ` [n_genes, n_rows] times `d_out` [n_rows, hidden].
-#[derive(Debug, Clone)]
-pub struct FactoredGradient {
-    batch: Arc<SparseBatch>,
-    d_out: Tensor,
-}
-
-impl FactoredGradient {
-    /// Adds the gradient of gene `gene`, columns from `offset` on, to `row`. `d_out` is the content of [`FactoredGradient::d_out`],
-    /// with `hidden` columns.
-    pub(crate) fn add_row(&self, gene: usize, d_out: &[f32], hidden: usize, offset: usize, row: &mut [f32]) {
-        if let Some(transposed) = &self.batch.transposed {
-            let (cells, values) = transposed.row(gene);
-            axpy_rows(row, cells, values, d_out, hidden, offset);
-        }
-    }
-
-    /// The gradient of the output, [n_rows, hidden].
-    pub(crate) fn d_out(&self) -> &Tensor {
-        &self.d_out
-    }
-
-    /// Product of the factors, [n_genes, hidden].
-    ///
-    /// # Errors
-    /// For tensors that are not on the CPU.
-    pub fn to_tensor(&self) -> Result<Tensor> {
-        Ok(dense_gradient(&self.batch, &self.d_out)?)
-    }
-}
-
-/// Where the backward pass of a first layer leaves its gradient for the optimiser.
-#[derive(Debug, Clone, Default)]
-pub struct GradientSlot(Arc<Mutex<Vec<FactoredGradient>>>);
-
-impl GradientSlot {
-    /// Takes what was left since the last call.
-    pub fn take(&self) -> Vec<FactoredGradient> {
-        std::mem::take(&mut *self.lock())
-    }
-
-    fn push(&self, gradient: FactoredGradient) {
-        self.lock().push(gradient);
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<FactoredGradient>> {
-        // A panic while the list was locked leaves it usable: it is only pushed to and taken.
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
@@ -162,7 +118,7 @@ impl CustomOp2 for SparseLinear {
         let d_bias = column_sums(&grad)?;
         let d_weight = match &self.slot {
             Some(slot) => {
-                slot.push(FactoredGradient { batch: self.x.clone(), d_out: grad });
+                slot.push(FactoredGradient::sparse(self.x.clone(), grad));
                 None
             }
             None => Some(dense_gradient(&self.x, &grad)?),
@@ -199,29 +155,32 @@ fn forward(rows: &Csr, weight: &[f32], bias: &[f32], out: &mut [f32]) {
 }
 
 fn dense_gradient(batch: &SparseBatch, d_out: &Tensor) -> candle_core::Result<Tensor> {
+    let (n_genes, (_, hidden)) = (batch.rows.n_cols(), d_out.dims2()?);
+    let mut out = vec![0f32; n_genes * hidden];
+    add_sparse_gradient(batch, d_out, &mut out)?;
+    Tensor::from_vec(out, (n_genes, hidden), d_out.device())
+}
+
+/// Adds `batchᵀ d_out`, [n_genes, hidden], to `sum`.
+pub(super) fn add_sparse_gradient(batch: &SparseBatch, d_out: &Tensor, sum: &mut [f32]) -> candle_core::Result<()> {
     let Some(transposed) = &batch.transposed else {
         candle_core::bail!("sparse_linear: a gradient was asked of a mini-batch prepared without one");
     };
     let (_, hidden) = d_out.dims2()?;
-    let mut out = vec![0f32; transposed.n_rows() * hidden];
     with_cpu_f32(d_out, |d_out| {
-        out.par_chunks_mut(hidden.max(1)).enumerate().for_each(|(gene, row)| {
+        sum.par_chunks_mut(hidden.max(1)).enumerate().for_each(|(gene, row)| {
             let (cells, values) = transposed.row(gene);
             axpy_rows(row, cells, values, d_out, hidden, 0);
         });
-    })?;
-    Tensor::from_vec(out, (transposed.n_rows(), hidden), d_out.device())
+    })
 }
 
-fn column_sums(x: &Tensor) -> candle_core::Result<Tensor> {
+/// Sums of the columns of a contiguous x [n, d], in the order of the rows.
+pub(super) fn column_sums(x: &Tensor) -> candle_core::Result<Tensor> {
     let (_, n) = x.dims2()?;
     let mut out = vec![0f32; n];
     with_cpu_f32(x, |x| {
-        for row in x.chunks_exact(n.max(1)) {
-            for (sum, value) in out.iter_mut().zip(row) {
-                *sum += value;
-            }
-        }
+        x.chunks_exact(n.max(1)).for_each(|row| add_row(&mut out, row));
     })?;
     Tensor::from_vec(out, n, x.device())
 }
@@ -295,7 +254,8 @@ mod tests {
         assert!(store.get(&weight).is_none());
         let left = slot.take();
         assert_eq!(left.len(), 1);
-        assert!(distance(&left[0].to_tensor().unwrap(), g_plain.get(&weight).unwrap()) < 1e-4);
+        let product = crate::ops::factored::total(&left, None, weight.shape()).unwrap();
+        assert!(distance(&product, g_plain.get(&weight).unwrap()) < 1e-4);
     }
 
     #[test]

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::{Decay, Gradients};
 use crate::error::{Error, Result};
 use crate::nn::{Parameter, Parameters};
-use crate::ops::sparse_linear::{FactoredGradient, cpu_f32, with_cpu_f32};
+use crate::ops::factored::FactoredGradient;
+use crate::ops::sparse_linear::{cpu_f32, with_cpu_f32};
 use crate::ops::{AdamStep, adam_update};
 
 /// Settings of Adam (Kingma and Ba 2015) and, with a weight decay, AdamW (Loshchilov and Hutter 2019).
@@ -161,13 +162,13 @@ fn update(p: &Parameter, moments: &mut Moments, gradients: &Gradients, i: usize,
             p.var.inplace_op1(&FactoredAdam { state, factors, step })?;
         }
         (Moments::Cpu { first, second }, None) => {
-            if let Some(gradient) = gradients.total(i)? {
+            if let Some(gradient) = gradients.total(i, p.var.shape())? {
                 let state = std::sync::Mutex::new((first, second));
                 p.var.inplace_op2(&gradient.contiguous()?, &DenseAdam { state, step })?;
             }
         }
         (Moments::Device { first, second }, _) => {
-            if let Some(gradient) = gradients.total(i)? {
+            if let Some(gradient) = gradients.total(i, p.var.shape())? {
                 plain_update(p, first, second, &gradient, step)?;
             }
         }
@@ -303,7 +304,7 @@ mod tests {
         let whole = part(0..6);
         let train = |parts: &[Arc<SparseBatch>], config: AdamConfig| {
             let mut parameters = Parameters::new(&Device::Cpu, Rng::new(2));
-            let (w, slot) = parameters.sparse_weight("w", 40, 33).unwrap();
+            let (w, slot) = parameters.factored_weight("w", (40, 33), 40).unwrap();
             let b = parameters.constant("bias", 33, 0.1).unwrap();
             let mut adam = Adam::new(&parameters, config).unwrap();
             for _ in 0..3 {
@@ -358,7 +359,7 @@ mod tests {
         let batch = Arc::new(SparseBatch::with_gradient(Csr::from_dense(x.view()).unwrap()));
         let train = |factored: bool, views: usize| {
             let mut parameters = Parameters::new(&Device::Cpu, Rng::new(2));
-            let (w, slot) = parameters.sparse_weight("w", 40, 33).unwrap();
+            let (w, slot) = parameters.factored_weight("w", (40, 33), 40).unwrap();
             let b = parameters.constant("b", 33, 0.1).unwrap();
             let mut adam = Adam::new(&parameters, AdamConfig::default()).unwrap();
             for _ in 0..4 {

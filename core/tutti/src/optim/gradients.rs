@@ -1,12 +1,13 @@
 //! Gradients of one backward pass, or of several added up.
 
-use candle_core::Tensor;
+use candle_core::{Shape, Tensor};
 
 use crate::error::Result;
 use crate::nn::{Parameter, Parameters};
-use crate::ops::sparse_linear::{FactoredGradient, with_cpu_f32};
+use crate::ops::factored::{FactoredGradient, total};
+use crate::ops::sparse_linear::with_cpu_f32;
 
-/// Gradients of the parameters, in their order: dense ones, and the first layers' as factors.
+/// Gradients of the parameters, in their order: dense ones, and the layers' weights as factors.
 pub struct Gradients {
     dense: Vec<Option<Tensor>>,
     factored: Vec<Vec<FactoredGradient>>,
@@ -28,8 +29,8 @@ impl Gradients {
         })
     }
 
-    /// Adds those of another mini-batch. Factors are kept side by side: memory grows by a mini-batch and the gradient of its first layer's
-    /// output, not by genes times hidden.
+    /// Adds those of another mini-batch. Factors are kept side by side: memory grows by the inputs of the layers and the gradients of their
+    /// outputs, not by genes times hidden.
     ///
     /// # Errors
     /// Where the device has no memory left.
@@ -50,8 +51,8 @@ impl Gradients {
     /// Where the device fails.
     pub fn norm(&self, parameters: &Parameters, group: usize) -> Result<f64> {
         let mut squares = 0.0;
-        for (i, _) in parameters.iter().enumerate().filter(|(_, p)| p.group == group) {
-            if let Some(g) = self.total(i)? {
+        for (i, p) in parameters.iter().enumerate().filter(|(_, p)| p.group == group) {
+            if let Some(g) = self.total(i, p.var.shape())? {
                 squares += match g.device().is_cpu() {
                     true => with_cpu_f32(&g.contiguous()?, |g| g.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>())?,
                     false => f64::from(g.sqr()?.sum_all()?.to_scalar::<f32>()?),
@@ -61,21 +62,17 @@ impl Gradients {
         Ok(squares.sqrt())
     }
 
-    /// The factors of parameter `i`, where its gradient is in these alone.
+    /// The factors of parameter `i`, where its gradient is in these alone and can be formed row by row.
     pub(super) fn factors(&self, i: usize) -> Option<&[FactoredGradient]> {
-        (self.dense[i].is_none() && !self.factored[i].is_empty()).then_some(&*self.factored[i])
+        let factors = &*self.factored[i];
+        (self.dense[i].is_none() && !factors.is_empty() && factors.iter().all(FactoredGradient::is_sparse)).then_some(factors)
     }
 
-    /// The whole gradient of parameter `i`, multiplied out.
-    pub(super) fn total(&self, i: usize) -> Result<Option<Tensor>> {
-        let mut sum = self.dense[i].clone();
-        for factor in &self.factored[i] {
-            let dense = factor.to_tensor()?;
-            sum = Some(match sum {
-                Some(sum) => (sum + dense)?,
-                None => dense,
-            });
+    /// The whole gradient of parameter `i`, of that shape, multiplied out.
+    pub(super) fn total(&self, i: usize, shape: &Shape) -> Result<Option<Tensor>> {
+        match (&self.dense[i], &*self.factored[i]) {
+            (dense, []) => Ok(dense.clone()),
+            (dense, factors) => Ok(Some(total(factors, dense.as_ref(), shape)?)),
         }
-        Ok(sum)
     }
 }

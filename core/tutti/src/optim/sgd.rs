@@ -60,7 +60,7 @@ impl Sgd {
     ) -> Result<()> {
         let c = &self.config;
         for (i, (p, velocity)) in parameters.iter().zip(&mut self.velocity).enumerate().filter(|(_, (p, _))| p.group == group) {
-            let Some(gradient) = gradients.total(i)? else { continue };
+            let Some(gradient) = gradients.total(i, p.var.shape())? else { continue };
             let step = Step {
                 momentum: c.momentum as f32,
                 nesterov: c.nesterov,
@@ -223,7 +223,7 @@ mod tests {
                 if plain {
                     let s = Step { momentum: 0.9, nesterov: true, decay: 0.01, learning_rate: 0.05, gradient_scale: 1.0 };
                     let p = parameters.iter().next().unwrap();
-                    plain_update(p, &mut sgd.velocity[0], &gradients.total(0).unwrap().unwrap(), s).unwrap();
+                    plain_update(p, &mut sgd.velocity[0], &gradients.total(0, p.var.shape()).unwrap().unwrap(), s).unwrap();
                 } else {
                     sgd.step(&parameters, 0, &gradients, 0.05, 1.0).unwrap();
                 }
