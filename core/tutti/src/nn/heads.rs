@@ -31,6 +31,11 @@ impl Classifier {
     pub fn forward(&self, z: &Tensor, pass: Pass<'_>) -> Result<Tensor> {
         self.out.forward(&self.hidden.forward(z, pass)?)
     }
+
+    /// The same classifier without gradient to its parameters.
+    pub fn detached(&self) -> Self {
+        Self { hidden: self.hidden.detached(), out: self.out.detached() }
+    }
 }
 
 /// Projection head of contrastive learning (Chen et al. 2020): hidden layers with ReLU, then a linear layer, optionally normalised.

@@ -152,7 +152,7 @@ impl Network for Concord {
 
     fn logits(&self, latent: &Tensor) -> Result<Tensor> {
         match &self.classifier {
-            Some(classifier) => classifier.forward(latent, Pass::EVAL),
+            Some(classifier) => classifier.detached().forward(latent, Pass::EVAL),
             None => Err(Error::argument("class", "needs a model with a classifier", "train with `use_classifier`")),
         }
     }
