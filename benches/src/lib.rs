@@ -1,4 +1,4 @@
-//! Data made for the benches.
+//! Data made for the benches, and how their tables write a mean.
 
 use tutti::data::{Categorical, Cells, Csr};
 use tutti::rng::Rng;
@@ -33,4 +33,18 @@ pub fn cells(n_cells: usize, n_genes: usize, density: f64, n_batches: usize) -> 
     Cells::new(expression(n_cells, n_genes, density, 1), names("c", n_cells), names("g", n_genes))
         .and_then(|cells| cells.with_column("batch", batch))
         .expect("names fit the matrix")
+}
+
+/// A mean to three places, with its 95 % interval by Student's t where there are several values; `-` where there is none.
+pub fn interval(values: &[f64]) -> String {
+    /// 97.5 % quantiles of Student's t with 1, 2, ... degrees of freedom.
+    const STUDENT: [f64; 9] = [12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262];
+    let n = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / n;
+    let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1.0);
+    match values.len() {
+        0 => "-".into(),
+        1 => format!("{mean:.3}"),
+        n => format!("{mean:.3} ± {:.3}", STUDENT.get(n - 2).copied().unwrap_or(2.0) * (variance / n as f64).sqrt()),
+    }
 }
