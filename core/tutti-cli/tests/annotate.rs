@@ -168,6 +168,13 @@ fn classifier_components_batches_and_limits_of_ones_own() {
     assert!(table.lines().next().unwrap().ends_with(",predicted_tech,predicted_tech_score,predicted_tech_novelty"), "{table}");
     let both = |line: &&str| line.split(',').nth(1) == Some("type_4") && line.contains(",batch_2,");
     assert_eq!(table.lines().filter(both).count(), 0, "{table}");
+    let by_class =
+        summary("x.csv", &["--system", "pca", "--limits", "by-class", "--false-rejection-rate", "0.2", "--held-out", "0.5"]);
+    let limits = by_class["limits_by_class"].as_array().unwrap();
+    assert_eq!(limits.iter().map(|l| l["class"].as_str().unwrap()).collect::<Vec<_>>(), ["type_1", "type_2", "type_3", "type_4"]);
+    assert!(limits.iter().all(|l| l["n_held_out"].as_u64().unwrap() > 9), "{by_class}");
+    let novelty = |of: &Value| of["max_novelty"].as_f64().unwrap();
+    assert!(limits.iter().any(|l| novelty(&l["limits"]) != novelty(&by_class)), "{by_class}");
     let strict = summary("x.csv", &["--system", "pca", "--min-probability", "0.999", "--max-novelty", "1"]);
     assert!(strict["coverage"].as_f64().unwrap() < 0.9 && strict["probability_threshold"].is_null(), "{strict}");
 
@@ -181,6 +188,7 @@ fn classifier_components_batches_and_limits_of_ones_own() {
     named(&["--truth", "type"], 3, "there is no obs column `type`");
     named(&["--held-out", "1.5"], 2, "`held_out` must be above 0 and below 1");
     named(&["--system", "pca", "--false-rejection-rate", "2"], 2, "`false_rejection_rate`");
+    named(&["--system", "pca", "--limits", "by-class", "--no-rejection"], 2, "`limits` is by class, and no limit is chosen");
     named(&["--system", "pca", "--save-model", "m.safetensors"], 2, "--save-model has no effect with --system pca");
     named(&["--system", "pca", "--latent-dim", "5"], 2, "--latent-dim has no effect with --system pca");
     named(&["--orthologues", "none.csv"], 3, "none.csv");

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use tutti::data::{Categorical, Cells, Orthologues};
-use tutti::downstream::{AnnotateConfig, HoldOut, Limit, annotate, hold_out};
+use tutti::downstream::{AnnotateConfig, HoldOut, Limit, LimitScope, annotate, hold_out};
 use tutti::observe::Observer;
 use tutti::preprocess::{Pair, PairConfig, prepare_pair};
 use tutti::rng::Rng;
@@ -56,6 +56,9 @@ pub struct Arguments {
     /// Share of cells of known types that the limits may refuse, as far as the query is like the reference
     #[arg(long, value_name = "X", default_value_t = AnnotateConfig::default().false_rejection_rate)]
     pub false_rejection_rate: f64,
+    /// Whether the limits that are chosen are `overall` ones or one of each class, on the held-out cells that are called by it
+    #[arg(long, value_name = "SCOPE", default_value = "overall", value_parser = ["overall", "by-class"])]
+    pub limits: String,
     /// Least probability of a label, instead of the one that is chosen
     #[arg(long, value_name = "X", conflicts_with = "no_rejection")]
     pub min_probability: Option<f32>,
@@ -104,6 +107,7 @@ impl Arguments {
             false_rejection_rate: self.false_rejection_rate,
             probability: self.min_probability.map_or(none, Limit::Given),
             novelty: self.max_novelty.map_or(none, Limit::Given),
+            limits: if self.limits == "by-class" { LimitScope::ByClass } else { LimitScope::Overall },
         }
     }
 
@@ -120,6 +124,7 @@ impl Arguments {
 /// Runs the subcommand.
 pub fn run(arguments: &Arguments, started: Instant) -> Result<()> {
     let plan = Plan::of(arguments)?;
+    arguments.config().validate()?;
     for input in [&arguments.query, &arguments.reference] {
         check_output(input, &arguments.output)?;
     }

@@ -3,7 +3,7 @@
 use ndarray::s;
 use serde_json::{Map, Value, json};
 use tutti::data::Categorical;
-use tutti::downstream::{Annotated, Annotations, ClassFound, HoldOut, LevelTransfer, UnknownReason};
+use tutti::downstream::{Annotated, Annotations, ClassFound, HoldOut, LevelTransfer, Rejection, UnknownReason};
 use tutti::metrics::{Coverage, OpenSet, calibration, coverage, open_set};
 use tutti::preprocess::Pair;
 use tutti_io::{AnnData, ObsColumn};
@@ -173,6 +173,8 @@ impl Report<'_> {
             "novelty_threshold": found.novelty_threshold,
             "min_probability": found.limits.min_confidence,
             "max_novelty": found.limits.max_novelty,
+            "limits": arguments.limits,
+            "limits_by_class": found.by_class,
             "coverage": found.query.coverage(),
             "n_novel": self.n_unknown(UnknownReason::Novel),
             "n_low_probability": self.n_unknown(UnknownReason::LowProbability),
@@ -239,11 +241,12 @@ impl Report<'_> {
         let found = self.found;
         let limit = |limit: Option<f32>| limit.map_or_else(|| "none".to_owned(), |l| format!("{l:.3}"));
         let temperature = found.temperature.map_or_else(|| "none".to_owned(), |t| format!("{:.2}", t.temperature));
-        let mut lines = vec![format!(
-            "limits   probability {}, novelty {}; temperature {temperature}",
-            limit(found.limits.min_confidence),
-            limit(found.limits.max_novelty)
-        )];
+        let both =
+            |limits: &Rejection| format!("probability {}, novelty {}", limit(limits.min_confidence), limit(limits.max_novelty));
+        let mut lines = vec![format!("limits   {}; temperature {temperature}", both(&found.limits))];
+        lines.extend(found.by_class.iter().map(|class| {
+            format!("         {}: {} ({} held-out cells are called so)", class.class, both(&class.limits), class.n_held_out)
+        }));
         lines.extend(self.held_out().map(|c| {
             let percent = |share: Option<f64>| share.map_or(f64::NAN, |s| 100.0 * s);
             format!(

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use super::calibration::{Temperature, fit_temperature, log_probabilities};
 use super::hold_out::HoldOut;
 use super::label_transfer::{TransferConfig, median, transfer_labels};
-use super::rejection::{KnownSide, Threshold, rejection_threshold};
+use super::limits::{Choice, ClassLimits, LimitScope};
+use super::rejection::Threshold;
 use super::{Annotations, Rejection};
 use crate::data::Categorical;
 use crate::error::{Error, Result};
@@ -84,11 +85,20 @@ pub struct AnnotateConfig {
     pub probability: Limit,
     /// Largest novelty. Default chosen; without effect where the evidence has no novelty.
     pub novelty: Limit,
+    /// Whether the chosen limits are those of all classes together or of each. Default overall; by class, the rate holds for the cells that are
+    /// called by each class, and a class with too few of them held out keeps the overall limits.
+    pub limits: LimitScope,
 }
 
 impl Default for AnnotateConfig {
     fn default() -> Self {
-        Self { calibrate: true, false_rejection_rate: 0.05, probability: Limit::Chosen, novelty: Limit::Chosen }
+        Self {
+            calibrate: true,
+            false_rejection_rate: 0.05,
+            probability: Limit::Chosen,
+            novelty: Limit::Chosen,
+            limits: LimitScope::Overall,
+        }
     }
 }
 
@@ -96,14 +106,21 @@ impl AnnotateConfig {
     /// Refuses settings outside of their range.
     ///
     /// # Errors
-    /// [`Error::Argument`] for a rate or a limit out of range.
+    /// [`Error::Argument`] for a rate or a limit out of range, or for limits by class where none is chosen.
     pub fn validate(&self) -> Result<()> {
         let rate = self.false_rejection_rate;
         if !(rate > 0.0 && rate < 1.0) {
             let problem = format!("must be above 0 and below 1 (got {rate})");
             return Err(Error::argument("false_rejection_rate", problem, "use 0.05"));
         }
-        Rejection { min_confidence: self.probability.given(), max_novelty: self.novelty.given(), min_similarity: None }.validate()
+        if self.limits == LimitScope::ByClass && self.probability != Limit::Chosen && self.novelty != Limit::Chosen {
+            return Err(Error::argument("limits", "is by class, and no limit is chosen", "leave it out, or a limit of your own"));
+        }
+        self.given().validate()
+    }
+
+    fn given(&self) -> Rejection {
+        Rejection { min_confidence: self.probability.given(), max_novelty: self.novelty.given(), min_similarity: None }
     }
 }
 
@@ -120,15 +137,19 @@ pub struct Annotated {
     pub probability_threshold: Option<Threshold>,
     /// How the largest novelty was chosen.
     pub novelty_threshold: Option<Threshold>,
-    /// The limits in use.
+    /// The limits in use; those of all classes together where [`Annotated::by_class`] has others.
     pub limits: Rejection,
+    /// The limits of each class, in the order of the evidence's; empty where one holds for all.
+    pub by_class: Vec<ClassLimits>,
     /// What a user should know.
     pub warnings: Vec<String>,
 }
 
 /// Names the query: a temperature makes the probabilities mean what they say, and limits of the probability and of the novelty, chosen on held-out
 /// cells, mark those that should have no name. Where both limits are chosen, each takes half of the false rejection rate, so that both together
-/// keep to it.
+/// keep to it. Limits by class ([`LimitScope::ByClass`]) are chosen on the held-out cells that are called by the class (Mondrian conformal prediction,
+/// Vovk et al. 2003): the rate then holds for each name that is given, also where classes are of unequal spread, on the held-out cells of that
+/// class alone.
 ///
 /// The probabilities are calibrated with targets smoothed by 1 / (n + 2) ([`fit_temperature`]). Temperature and limits come from the same
 /// held-out cells; the one number fitted before is neglected. Both speak of query cells that are like the held-out ones: under a batch effect
@@ -151,29 +172,42 @@ pub fn annotate(evidence: &ClassEvidence, config: &AnnotateConfig) -> Result<Ann
         (true, _) => Some(fit_temperature(evidence.held_out.logits.view(), &evidence.truth, 1.0 / (n_known + 2) as f64)?),
     };
     let (held_out, query) = (table(&evidence.held_out, evidence, temperature)?, table(&evidence.query, evidence, temperature)?);
-    let novelty = held_out.novelty.as_ref().filter(|_| query.novelty.is_some());
-    let chosen = [config.probability == Limit::Chosen, config.novelty == Limit::Chosen && novelty.is_some()];
+    let chosen = [
+        config.probability == Limit::Chosen,
+        config.novelty == Limit::Chosen && held_out.novelty.is_some() && query.novelty.is_some(),
+    ];
     let rate = config.false_rejection_rate / chosen.iter().filter(|c| **c).count().max(1) as f64;
-    let known = |values: &[f32]| -> Vec<f32> {
-        values.iter().zip(&evidence.truth).filter(|(_, class)| class.is_some()).map(|(v, _)| *v).collect()
-    };
-    let choose = |values: &[f32], side| rejection_threshold(&known(values), side, rate);
-    let probability_threshold = if chosen[0] { Some(choose(&held_out.probability, KnownSide::Large)?) } else { None };
-    let novelty_threshold = match novelty.filter(|_| chosen[1]) {
-        Some(novelty) => Some(choose(novelty, KnownSide::Small)?),
-        None => None,
-    };
-    warnings.extend(probability_threshold.iter().chain(&novelty_threshold).filter_map(Threshold::warning));
+    let choice = Choice { probability: chosen[0], novelty: chosen[1], rate };
+    let known: Vec<usize> = (0..evidence.truth.len()).filter(|i| evidence.truth[*i].is_some()).collect();
+    let overall = choice.on(&held_out, &known)?;
+    warnings.extend(overall.probability.iter().chain(&overall.novelty).filter_map(Threshold::warning));
     // Both are about the same cells, and say so in almost the same words.
     warnings.dedup();
     warnings.extend(query.novelty.as_ref().and_then(|novelty| far_from_reference(novelty)));
-    let limits = Rejection {
-        min_confidence: probability_threshold.map(|t| t.value).or(config.probability.given()),
-        max_novelty: novelty_threshold.map(|t| t.value).or(config.novelty.given()),
-        min_similarity: None,
+    let limits = overall.or(&config.given());
+    let by_class = match config.limits {
+        LimitScope::Overall => Vec::new(),
+        LimitScope::ByClass => choice.by_class(&held_out, &known, &limits)?,
     };
-    let (held_out, query) = (held_out.reject(&limits)?, query.reject(&limits)?);
-    Ok(Annotated { query, held_out, temperature, probability_threshold, novelty_threshold, limits, warnings })
+    warnings.extend(choice.warning(&by_class));
+    let (held_out, query) = (reject(held_out, &limits, &by_class)?, reject(query, &limits, &by_class)?);
+    Ok(Annotated {
+        query,
+        held_out,
+        temperature,
+        probability_threshold: overall.probability,
+        novelty_threshold: overall.novelty,
+        limits,
+        by_class,
+        warnings,
+    })
+}
+
+fn reject(cells: Annotations, overall: &Rejection, by_class: &[ClassLimits]) -> Result<Annotations> {
+    match by_class {
+        [] => cells.reject(overall),
+        _ => cells.reject_by_class(&by_class.iter().map(|class| class.limits).collect::<Vec<_>>()),
+    }
 }
 
 /// Median novelty above which a whole query is called far.
@@ -361,6 +395,73 @@ mod tests {
         assert!(error.contains("no labelled reference cell is held out"), "{error}");
     }
 
+    /// Cells of three classes, of which `wide` spreads over novelties up to 0.9 and probabilities down to 0.6, `narrow` keeps near 0.1 and 1, and `rare` has
+    /// few cells; those from `novel_from` on are called `narrow` from as far as `wide` goes.
+    fn unequal(n: usize, novel_from: usize, stream: &mut crate::rng::Stream) -> (CellEvidence, Vec<Option<u32>>) {
+        let class = |i: usize| if i % 100 == 0 { 2 } else { i % 2 };
+        let mut logits = Array2::zeros((n, 3));
+        let mut novelty = Vec::with_capacity(n);
+        for i in 0..n {
+            let wide = class(i) == 0 || i >= novel_from;
+            let of = if i >= novel_from { 1 } else { class(i) };
+            let p = if wide { 0.6 + 0.3 * stream.uniform() as f32 } else { 0.98 + 0.01 * stream.uniform() as f32 };
+            logits.row_mut(i).fill(((1.0 - p) / 2.0).ln());
+            logits[[i, of]] = p.ln();
+            novelty.push(if wide { 0.2 + 0.7 * stream.uniform() as f32 } else { 0.1 * stream.uniform() as f32 });
+        }
+        (CellEvidence { logits, novelty: Some(novelty) }, (0..n).map(|i| Some(class(i) as u32)).collect())
+    }
+
+    #[test]
+    fn limits_by_class_keep_to_the_rate_in_classes_of_unequal_spread() {
+        let mut stream = Rng::new(8).stream("evidence", 0, 0);
+        let (held_out, truth) = unequal(2000, 2000, &mut stream);
+        let (query, _) = unequal(3000, 2000, &mut stream);
+        let classes = ["wide", "narrow", "rare"].map(String::from).to_vec();
+        let evidence = ClassEvidence { classes, held_out, truth, query };
+        let plain = AnnotateConfig { calibrate: false, ..Default::default() };
+        let overall = annotate(&evidence, &plain).unwrap();
+        let found = annotate(&evidence, &AnnotateConfig { limits: LimitScope::ByClass, ..plain }).unwrap();
+
+        let refused = |found: &Annotated, cells: &dyn Fn(usize) -> bool| {
+            let unknown = found.query.unknown();
+            let cells: Vec<usize> = (0..3000).filter(|i| cells(*i)).collect();
+            cells.iter().filter(|i| unknown[**i]).count() as f64 / cells.len() as f64
+        };
+        let wide = |i: usize| i < 2000 && i % 2 == 0 && i % 100 > 0;
+        let narrow = |i: usize| i < 2000 && i % 2 == 1;
+        // One limit for all rejects cells of the wide class alone, and no cell that is strange among the narrow one.
+        assert!(refused(&overall, &wide) > 0.08 && refused(&overall, &narrow) == 0.0, "{}", refused(&overall, &wide));
+        assert!(refused(&overall, &|i| i >= 2000) < 0.15);
+        for (class, cells) in [("wide", &wide as &dyn Fn(usize) -> bool), ("narrow", &narrow)] {
+            let rate = refused(&found, cells);
+            assert!((rate - 0.05).abs() < 0.025, "{class}: {rate}");
+        }
+        assert_eq!(refused(&found, &|i| i >= 2000), 1.0);
+
+        // By hand: of n cells the value of rank floor(0.025 (n + 1)) from the far end.
+        let of_held_out = evidence.held_out.novelty.as_ref().unwrap();
+        let mut novelties: Vec<f32> = (0..2000).filter(|i| evidence.truth[*i] == Some(1)).map(|i| of_held_out[i]).collect();
+        novelties.sort_by(|a, b| b.total_cmp(a));
+        let rank = (0.025 * (novelties.len() + 1) as f64).floor() as usize;
+        assert_eq!(found.by_class[1].limits.max_novelty, Some(novelties[rank - 1]));
+        assert_eq!((found.by_class[1].n_held_out, novelties.len()), (1000, 1000));
+        assert_eq!(found.limits, overall.limits);
+        assert!(overall.by_class.is_empty());
+
+        // Twenty cells are too few for a rate of 0.025: what holds for all holds for them, and is said.
+        let rare = &found.by_class[2];
+        assert_eq!((rare.n_held_out, rare.limits, rare.probability_threshold), (20, overall.limits, None));
+        let said = |w: &&String| w.contains("fewer than 39 held-out cells") && w.ends_with(": rare (20)");
+        assert_eq!(found.warnings.iter().filter(said).count(), 1, "{:?}", found.warnings);
+
+        // A limit of one's own holds for all classes; the other takes the whole rate, for which 19 cells are enough.
+        let given = AnnotateConfig { probability: Limit::Given(0.5), limits: LimitScope::ByClass, ..plain };
+        let given = annotate(&evidence, &given).unwrap();
+        assert!(given.by_class.iter().all(|c| c.limits.min_confidence == Some(0.5) && c.probability_threshold.is_none()));
+        assert!(given.by_class[2].novelty_threshold.is_some() && given.warnings.is_empty(), "{:?}", given.warnings);
+    }
+
     #[test]
     fn few_held_out_cells_and_a_far_query_are_warned_of() {
         let mut evidence = evidence(9, 3);
@@ -394,6 +495,10 @@ mod tests {
         assert!(AnnotateConfig { false_rejection_rate: 1.0, ..none }.validate().is_err() && none.validate().is_ok());
         let error = AnnotateConfig { probability: Limit::Given(1.5), ..none }.validate().unwrap_err().to_string();
         assert!(error.contains("(got 1.5)"), "{error}");
+        let error = AnnotateConfig { limits: LimitScope::ByClass, ..none }.validate().unwrap_err().to_string();
+        assert!(error.contains("`limits`"), "{error}");
+        let by_class: AnnotateConfig = serde_json::from_str("{\"limits\": \"by_class\"}").unwrap();
+        assert_eq!(by_class, AnnotateConfig { limits: LimitScope::ByClass, ..Default::default() });
         let stored = serde_json::to_string(&AnnotateConfig { probability: Limit::Given(0.5), ..none }).unwrap();
         assert_eq!(serde_json::from_str::<AnnotateConfig>(&stored).unwrap().probability, Limit::Given(0.5));
         assert!(serde_json::from_str::<AnnotateConfig>("{\"rate\": 1}").is_err());

@@ -127,19 +127,44 @@ impl Annotations {
     ///
     /// # Errors
     /// [`Error::Argument`] for a limit outside of its range, or of something that is not known of these cells.
-    pub fn reject(mut self, limits: &Rejection) -> Result<Self> {
+    pub fn reject(self, limits: &Rejection) -> Result<Self> {
+        self.check(limits)?;
+        Ok(self.marked(|_| limits))
+    }
+
+    /// As [`Annotations::reject`] with limits for each class, one per level of the label: those of the class that a cell is called.
+    ///
+    /// # Errors
+    /// As [`Annotations::reject`]; [`Error::Data`] for limits of another number of classes.
+    pub fn reject_by_class(self, limits: &[Rejection]) -> Result<Self> {
+        if limits.len() != self.label.n_levels() {
+            let problem = format!("limits for {} classes, of {}", limits.len(), self.label.n_levels());
+            return Err(Error::data(problem, "give limits for each class"));
+        }
+        limits.iter().try_for_each(|limits| self.check(limits))?;
+        let called: Vec<usize> = self.label.codes().iter().map(|code| code.unwrap_or_default() as usize).collect();
+        Ok(self.marked(|i| &limits[called[i]]))
+    }
+
+    fn check(&self, limits: &Rejection) -> Result<()> {
         limits.validate()?;
         let needs = [
             ("max_novelty", limits.max_novelty.is_some() && self.novelty.is_none()),
             ("min_similarity", limits.min_similarity.is_some() && self.similarity.is_none()),
         ];
-        if let Some((name, _)) = needs.iter().find(|(_, lacks)| *lacks) {
-            return Err(Error::argument(*name, "has nothing to limit: these cells come without it", "leave it out"));
+        match needs.iter().find(|(_, lacks)| *lacks) {
+            Some((name, _)) => Err(Error::argument(*name, "has nothing to limit: these cells come without it", "leave it out")),
+            None => Ok(()),
         }
+    }
+
+    /// `limits`: those of cell `i`.
+    fn marked<'a>(mut self, limits: impl Fn(usize) -> &'a Rejection) -> Self {
         let beyond = |limit: Option<f32>, values: Option<&Vec<f32>>, i: usize, above: bool| {
             limit.zip(values).is_some_and(|(limit, v)| if above { v[i] > limit } else { v[i] < limit })
         };
         let reason = |i: usize| {
+            let limits = limits(i);
             if beyond(limits.max_novelty, self.novelty.as_ref(), i, true) {
                 Some(UnknownReason::Novel)
             } else if beyond(limits.min_similarity, self.similarity.as_ref(), i, false) {
@@ -151,7 +176,7 @@ impl Annotations {
             }
         };
         self.reason = (0..self.n_cells()).map(reason).collect();
-        Ok(self)
+        self
     }
 
     /// Number of cells.
@@ -227,7 +252,13 @@ mod tests {
         assert_eq!((&table.reason[..], table.coverage()), (&reasons[..], 0.25));
         assert_eq!((table.kept().value(0), table.kept().value(1)), (Some("b"), None));
         assert_eq!((table.reasons().value(0), table.reasons().value(2)), (None, Some("novel")));
-        assert_eq!(table.reject(&Rejection::default()).unwrap().coverage(), 1.0);
+        assert_eq!(table.clone().reject(&Rejection::default()).unwrap().coverage(), 1.0);
+
+        // Cells are called b, a, c, a: what holds for `b` says nothing of the others.
+        let of_b = Rejection { min_confidence: Some(0.6), ..Default::default() };
+        let table = table.reject_by_class(&[Rejection::default(), of_b, limits]).unwrap();
+        assert_eq!(table.reason, [Some(UnknownReason::LowProbability), None, Some(UnknownReason::Novel), None]);
+        assert!(table.reject_by_class(&[limits]).unwrap_err().to_string().contains("limits for 1 classes, of 3"));
     }
 
     #[test]

@@ -119,7 +119,7 @@ pub(super) fn median(values: impl Iterator<Item = f32>) -> f32 {
 }
 
 /// Limits beyond which a transferred label is taken as unknown. The default has none.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
 pub struct Rejection {
     /// Smallest [`LabelTransfer::confidence`], 0 to 1.
     pub min_confidence: Option<f32>,

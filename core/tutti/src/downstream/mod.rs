@@ -14,6 +14,7 @@ mod hold_out;
 mod integrated_gradients;
 mod label_hierarchy;
 mod label_transfer;
+mod limits;
 mod lineage_pairs;
 mod pseudotime;
 mod rejection;
@@ -41,6 +42,7 @@ pub use label_transfer::{
     ClassFound, LabelTransfer, NeighborWeights, Rejection, TransferConfig, novelty, novelty_beside, transfer_labels,
     transfer_values,
 };
+pub use limits::{ClassLimits, LimitScope};
 pub use lineage_pairs::{LineagePairConfig, PairVotes, SizeRule, lineage_pairs};
 pub use pseudotime::{diffusion_pseudotime, graph_pseudotime, medoid};
 pub use rejection::{KnownSide, Threshold, rejection_threshold};

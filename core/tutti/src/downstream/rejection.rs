@@ -43,7 +43,7 @@ impl Threshold {
 
     /// What a user should know: held-out cells too few for the rate that was asked for.
     pub fn warning(&self) -> Option<String> {
-        let needed = (1.0 / self.false_rejection_rate).ceil() as usize - 1;
+        let needed = cells_needed(self.false_rejection_rate);
         (self.expected_rate > self.false_rejection_rate + 1e-12).then(|| {
             format!(
                 "{} held-out cells are too few for a false rejection rate of {}, which needs {needed}; the limit is their most extreme \
@@ -52,6 +52,12 @@ impl Threshold {
             )
         })
     }
+}
+
+/// Held-out cells from which on a limit can keep to a false rejection rate.
+pub(super) fn cells_needed(false_rejection_rate: f64) -> usize {
+    // As where the rank is taken: 1 / 0.05 must not be a little more than 20.
+    (1.0 / false_rejection_rate - 1e-9).ceil() as usize - 1
 }
 
 /// The limit beyond which a share of at most `false_rejection_rate`, above 0 and below 1, of cells of known classes lie, from the scores of such
@@ -120,6 +126,11 @@ mod tests {
         assert_eq!((few.value, few.expected_rate, few.n_rejected), (0.7, 0.25, 0));
         let warning = few.warning().unwrap();
         assert!(warning.contains("3 held-out cells are too few") && warning.contains("needs 19"), "{warning}");
+        for rate in [0.025, 0.05, 0.1, 0.3, 1.0 / 3.0] {
+            let expected = |n: usize| rejection_threshold(&vec![0.5; n], KnownSide::Large, rate).unwrap().expected_rate;
+            let needed = cells_needed(rate);
+            assert!(expected(needed) <= rate + 1e-9 && expected(needed - 1) > rate, "{rate}: {needed}");
+        }
         let error = rejection_threshold(&[], KnownSide::Large, 0.05).unwrap_err().to_string();
         assert!(error.contains("no cell is held out"), "{error}");
         assert!(rejection_threshold(&[f32::NAN], KnownSide::Large, 0.05).is_err());
