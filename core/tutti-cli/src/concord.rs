@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use ndarray::Array2;
 use serde_json::json;
+use tutti::model::PredictedClasses;
 use tutti::observe::Observer;
 use tutti::sampler::Composition;
 use tutti::systems::concord::{Concord, ConcordColumns, ConcordConfig};
@@ -70,7 +70,7 @@ pub fn run(arguments: &Arguments, started: Instant) -> Result<()> {
     let composition = Concord::composition(&mut trainer, &cells, &columns)?;
     let trained = Trained::train(trainer, &mut reporter, started)?;
     let embedding = Threads::new(arguments.run.threads)?.run(|| trained.model.embed(cells.source()))?;
-    let classes = class_columns(&trained.model, &embedding)?;
+    let classes = class_columns("concord", trained.model.predict(embedding.view())?);
     if let Some(path) = &arguments.training.save_model {
         trained.model.save(path, prepared.preprocessing, &trained.history)?;
     }
@@ -104,15 +104,17 @@ fn found(composition: &Composition) -> Vec<String> {
     lines
 }
 
-/// Predicted class and its probability as obs columns; none without a classifier.
-pub fn class_columns(model: &Concord, embedding: &Array2<f32>) -> Result<Vec<(String, ObsColumn)>> {
-    let Some(found) = model.predict(embedding.view())? else { return Ok(Vec::new()) };
-    let mut columns = vec![("concord_class".to_owned(), ObsColumn::Levels(found.label.drop_unused()))];
-    columns.push(("concord_class_probability".to_owned(), ObsColumn::Float(found.probability)));
-    for (class, column) in model.classes().iter().zip(found.probabilities.columns()) {
-        columns.push((format!("concord_probability_{class}"), ObsColumn::Float(column.to_vec())));
-    }
-    Ok(columns)
+/// Predicted class and its probability as obs columns that begin with the name of the system; none without a classifier.
+pub fn class_columns(system: &str, found: Option<PredictedClasses>) -> Vec<(String, ObsColumn)> {
+    let Some(found) = found else { return Vec::new() };
+    let classes = found.label.levels().iter().zip(found.probabilities.columns());
+    let by_class = classes.map(|(class, p)| (format!("{system}_probability_{class}"), ObsColumn::Float(p.to_vec())));
+    let mut columns = vec![
+        (format!("{system}_class"), ObsColumn::Levels(found.label.drop_unused())),
+        (format!("{system}_class_probability"), ObsColumn::Float(found.probability.clone())),
+    ];
+    columns.extend(by_class);
+    columns
 }
 
 fn columns(arguments: &Arguments, config: &ConcordConfig, data: &AnnData) -> Result<ConcordColumns> {

@@ -18,6 +18,7 @@ mod info;
 mod input;
 mod lcl;
 mod lineage;
+mod lsi;
 mod output;
 mod predict;
 mod progress;
@@ -55,7 +56,7 @@ enum Command {
     Fate(Box<fate::Arguments>),
     /// Tell by an LCL model which genes lineages and islands rest on, and which pairs of cells are of one lineage
     Lineage(Box<lineage::Arguments>),
-    /// Embed new cells with a trained model
+    /// Embed new cells with a trained model, and name them by its classifier
     Predict(Box<predict::Arguments>),
     /// Name new cells after the nearest cells of a labelled reference
     Transfer(transfer::Arguments),
@@ -63,6 +64,8 @@ enum Command {
     Annotate(Box<annotate::Arguments>),
     /// Sum the peaks over each gene: from cells x peaks to cells x genes
     GeneActivity(gene_activity::Arguments),
+    /// Embed cells by their peaks: TF-IDF and singular vectors
+    Lsi(lsi::Arguments),
     /// Score embeddings by labels and batches, and rank them
     Score(score::Arguments),
     /// Say what is in a file
@@ -86,6 +89,7 @@ fn main() -> std::process::ExitCode {
         Command::Transfer(arguments) => transfer::run(&arguments),
         Command::Annotate(arguments) => annotate::run(&arguments, started),
         Command::GeneActivity(arguments) => gene_activity::run(&arguments),
+        Command::Lsi(arguments) => lsi::run(&arguments),
         Command::Score(arguments) => score::run(&arguments),
         Command::Info(arguments) => info::run(&arguments),
         Command::Simulate(arguments) => simulate::run(&arguments),

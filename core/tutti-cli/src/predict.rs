@@ -1,12 +1,13 @@
-//! `tutti predict`: embed new cells with a trained model.
+//! `tutti predict`: embed new cells with a trained model, and name them where it has a classifier.
 
 use std::path::PathBuf;
 
 use ndarray::Array2;
 use tutti::data::CellSource;
-use tutti::model::{SavedModel, System};
+use tutti::model::{PredictedClasses, SavedModel, System};
 use tutti::observe::Observer;
 use tutti::preprocess::{Preprocessing, prepare_query};
+use tutti::systems::cellpredx::CellPredX;
 use tutti::systems::concord::Concord;
 use tutti::systems::lcl::Lcl;
 use tutti::threads::Threads;
@@ -23,14 +24,14 @@ use crate::settings::RunArguments;
 /// Arguments of `tutti predict`.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Model that `--save-model` of `tutti concord` or `tutti lcl` wrote
+    /// Model that `--save-model` of `tutti concord`, `tutti lcl` or `tutti annotate` wrote
     pub model: PathBuf,
     /// New cells
     pub input: PathBuf,
     /// Where to write: .h5ad, .csv, .tsv or .parquet
     #[arg(short, long, value_name = "FILE")]
     pub output: PathBuf,
-    /// Name of the embedding in obsm [default: X_concord or X_lcl, by the model]
+    /// Name of the embedding in obsm [default: X_concord, X_lcl or X_cellpredx, by the model]
     #[arg(long, value_name = "NAME")]
     pub key: Option<String>,
     /// Smallest share of the model's genes that the new cells must have
@@ -48,8 +49,9 @@ pub struct Arguments {
     pub run: RunArguments,
 }
 
-/// A trained model of either system.
+/// A trained model of any system.
 enum Model {
+    CellPredX(Box<CellPredX>),
     Concord(Box<Concord>),
     Lcl(Box<Lcl>),
 }
@@ -58,16 +60,25 @@ impl Model {
     fn load(arguments: &Arguments) -> Result<(Self, Preprocessing)> {
         let (path, device) = (&arguments.model, arguments.run.device()?);
         let saved = SavedModel::load(path)?;
-        if saved.system == "lcl" {
-            let (model, preprocessing, _) = Lcl::from_saved(&saved, path, &device)?;
-            return Ok((Self::Lcl(model.into()), preprocessing));
-        }
-        let (model, preprocessing, _) = Concord::from_saved(&saved, path, &device)?;
-        Ok((Self::Concord(model.into()), preprocessing))
+        Ok(match saved.system.as_str() {
+            "cellpredx" => {
+                let (model, preprocessing, _) = CellPredX::from_saved(&saved, path, &device)?;
+                (Self::CellPredX(model.into()), preprocessing)
+            }
+            "lcl" => {
+                let (model, preprocessing, _) = Lcl::from_saved(&saved, path, &device)?;
+                (Self::Lcl(model.into()), preprocessing)
+            }
+            _ => {
+                let (model, preprocessing, _) = Concord::from_saved(&saved, path, &device)?;
+                (Self::Concord(model.into()), preprocessing)
+            }
+        })
     }
 
     fn name(&self) -> &'static str {
         match self {
+            Self::CellPredX(model) => model.name(),
             Self::Concord(model) => model.name(),
             Self::Lcl(model) => model.name(),
         }
@@ -75,13 +86,24 @@ impl Model {
 
     fn genes(&self) -> &[String] {
         match self {
+            Self::CellPredX(model) => model.genes(),
             Self::Concord(model) => model.genes(),
             Self::Lcl(model) => model.genes(),
         }
     }
 
+    /// Classes of embedded cells; `None` without a classifier.
+    fn predict(&self, embedding: &Array2<f32>) -> tutti::Result<Option<PredictedClasses>> {
+        match self {
+            Self::CellPredX(model) => model.predict(embedding.view()).map(Some),
+            Self::Concord(model) => model.predict(embedding.view()),
+            Self::Lcl(_) => Ok(None),
+        }
+    }
+
     fn embed(&self, source: &dyn CellSource) -> tutti::Result<Array2<f32>> {
         match self {
+            Self::CellPredX(model) => model.embed(source),
             Self::Concord(model) => model.embed(source),
             Self::Lcl(model) => model.embed(source),
         }
@@ -99,10 +121,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let query = prepare_query(&cells, model.genes(), preprocessing, arguments.min_overlap, origin(&file))?;
     query.notes.iter().for_each(|note| reporter.on_warning(note));
     let embedding = Threads::new(arguments.run.threads)?.run(|| model.embed(&query.source))?;
-    let classes = match &model {
-        Model::Concord(model) => class_columns(model, &embedding)?,
-        Model::Lcl(_) => Vec::new(),
-    };
+    let classes = class_columns(model.name(), model.predict(&embedding)?);
     let summary = serde_json::json!({
         "tutti_version": env!("CARGO_PKG_VERSION"),
         "system": model.name(),
@@ -120,7 +139,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     if let (Some(batch), Some(path)) = (&arguments.decode, &arguments.decoded) {
         let Model::Concord(model) = &model else {
             return Err(CliError::Usage(format!(
-                "--decode {batch} needs a model with a decoder, and LCL has none; leave it out"
+                "--decode {batch} needs a model with a decoder, and {} has none; leave it out",
+                model.name()
             )));
         };
         let decoded = model.decode(embedding.view(), batch)?;

@@ -73,11 +73,17 @@ impl<S: System> Trained<S> {
 
     /// How the command ends, once all is written to `output`.
     pub fn conclude(self, output: &str) -> Result<()> {
+        self.model_and_end(output).1
+    }
+
+    /// The model, and how the command ends once all is written to `output`.
+    pub fn model_and_end(self, output: &str) -> (S, Result<()>) {
         let (epochs, output) = (self.history.epochs.len(), output.to_owned());
-        match self.outcome {
+        let end = match self.outcome {
             Ok(State::Cancelled) => Err(CliError::Interrupted { epochs, output }),
             Ok(_) => Ok(()),
             Err(source) => Err(CliError::Training { source, output }),
-        }
+        };
+        (self.model, end)
     }
 }

@@ -265,10 +265,139 @@ fn cellpredx_names_the_query_and_says_what_it_takes_the_data_for() {
     assert_eq!(out.obsm()["X_cellpredx"].dim(), (query.len(), 64));
     assert!(Path::new(&model).exists());
 
+    // The saved model places the query's cells where it did, and names them by its classifier.
+    let predict = |output: &str| tutti(&["predict", &model, &files[1], "-o", &at(output), "--quiet", "--json"]);
+    let predicted: Value = serde_json::from_str(&ok(&predict("predicted.h5ad"))).unwrap();
+    assert_eq!((&predicted["system"], &predicted["n_cells"]), (&"cellpredx".into(), &query.len().into()));
+    let again = read(Path::new(&at("predicted.h5ad")), &ReadOptions::default()).unwrap();
+    let difference = &again.obsm()["X_cellpredx"] - &out.obsm()["X_cellpredx"];
+    assert!(difference.iter().all(|d| d.abs() < 1e-5));
+    let classes = ["type_1", "type_2", "type_3"].map(|c| format!("cellpredx_probability_{c}"));
+    let columns = [&["cellpredx_class", "cellpredx_class_probability"].map(String::from)[..], &classes].concat();
+    assert_eq!(again.column_names()[2..], columns);
+    let (ours, theirs) = (again.categorical("cellpredx_class").unwrap(), out.categorical("predicted_cell_type").unwrap());
+    assert!((0..query.len()).all(|i| ours.value(i) == theirs.value(i)));
+    ok(&predict("predicted.csv"));
+    let table = std::fs::read_to_string(at("predicted.csv")).unwrap();
+    let title: Vec<&str> = table.lines().next().unwrap().split(',').collect();
+    let place = |name: &str| title.iter().position(|t| *t == name).unwrap();
+    for line in table.lines().skip(1) {
+        let fields: Vec<&str> = line.split(',').collect();
+        let number = |name: &str| fields[place(name)].parse::<f64>().unwrap();
+        let p: Vec<f64> = classes.iter().map(|c| number(c)).collect();
+        let most = p.iter().copied().fold(0.0, f64::max);
+        assert!((p.iter().sum::<f64>() - 1.0).abs() < 1e-4 && (most - number("cellpredx_class_probability")).abs() < 1e-5);
+    }
+
     let seen: Value = serde_json::from_str(&ok(&annotate("seen.csv", &[]))).unwrap();
     assert!(seen["scenario"]["reason"].as_str().unwrap().contains("correlates by"), "{seen}");
     assert!(error(&annotate("x.csv", &["--preset", "knn"])).contains("--losses"));
     assert!(error(&annotate("x.csv", &["--set", "n_stepps=3"])).contains("did you mean `n_steps`"));
     let refused = tutti(&["annotate", &files[0], &files[1], "--label", "cell_type", "-o", &at("x.csv"), "--losses", "paper"]);
     assert!(error(&refused).contains("--system cellpredx"));
+}
+
+#[test]
+fn genes_that_the_labels_rest_on_are_the_planted_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let data = cells();
+    let (reference, query): (Vec<usize>, Vec<usize>) = (0..900).partition(|i| data.batch.value(*i) == Some("batch_1"));
+    write(Path::new(&at("reference.h5ad")), &data, &reference, &data.gene_names);
+    write(Path::new(&at("query.h5ad")), &data, &query, &data.gene_names);
+    // Type 1 has genes 1 to 40 for itself, type 2 the next 40; one marker that there is not, and a class that no cell of the query has.
+    let planted = |class: usize| (1..=40).map(move |j| format!("type_{},gene_{}\n", class + 1, 40 * class + j));
+    let more = ["type_1,gene_999\n", "type_9,gene_1\n"].map(String::from);
+    let markers: String = ["class,gene\n".to_owned()].into_iter().chain(planted(0)).chain(planted(1)).chain(more).collect();
+    std::fs::write(at("markers.csv"), markers).unwrap();
+    let annotate = |more: &[&str]| {
+        let command = ["annotate", &at("reference.h5ad"), &at("query.h5ad"), "--label", "cell_type", "-o", &at("out.csv")];
+        tutti(&[&command[..], more].concat())
+    };
+    let by_markers = ["--genes", &at("genes.csv"), "--markers", &at("markers.csv"), "--top-genes", "60"];
+    let system = ["--system", "cellpredx", "--set", "n_steps=100", "--scenario", "rna-to-rna"];
+    let summary: Value =
+        serde_json::from_str(&ok(&annotate(&[&system[..], &by_markers, &["--json", "--quiet"]].concat()))).unwrap();
+    let found = &summary["determinants"];
+    let table = std::fs::read_to_string(at("genes.csv")).unwrap();
+    assert!(table.starts_with("class,gene,rank,frequency,attribution,marker\n"), "{table}");
+    let rows: Vec<Vec<&str>> = table.lines().skip(1).map(|line| line.split(',').collect()).collect();
+    for class in 0..2 {
+        let name = format!("type_{}", class + 1);
+        let of_class: Vec<&Vec<&str>> = rows.iter().filter(|row| row[0] == name).collect();
+        assert_eq!(of_class.len(), 60);
+        let number = |row: &[&str]| row[1].strip_prefix("gene_").unwrap().parse::<usize>().unwrap();
+        let hits = of_class.iter().filter(|row| (40 * class + 1..=40 * class + 40).contains(&number(row))).count();
+        let marked = of_class.iter().filter(|row| row[5] == "true").count();
+        let told = found["classes"].as_array().unwrap().iter().find(|c| c["class"] == name).unwrap();
+        assert_eq!((marked, &told["markers"]["n_hits"], &told["markers"]["n_markers"]), (hits, &hits.into(), &40.into()));
+        assert!(hits > 24, "{hits} of 40 planted genes, 8 by chance");
+    }
+    let rate = found["key_gene_hit_rate"].as_f64().unwrap();
+    let by_hand = rows.iter().filter(|row| row[5] == "true").count() as f64 / 80.0;
+    assert!((rate - by_hand).abs() < 1e-9 && (found["expected_by_chance"].as_f64().unwrap() - 0.2).abs() < 1e-9, "{found}");
+    assert_eq!(found["left_out"], serde_json::json!(["type_9"]));
+
+    let concord = [&FAST[..], &["--set", "use_classifier=true"], &by_markers].concat();
+    let human = ok(&annotate(&concord));
+    for expected in ["genes    type_1: gene_", "markers  ", "by chance", "left out, as no cell is called so"] {
+        assert!(human.contains(expected), "{human}");
+    }
+    assert!(error(&annotate(&by_markers)).contains("--set use_classifier=true"));
+    assert!(error(&annotate(&[&["--system", "pca"], &by_markers[..]].concat())).contains("--system cellpredx"));
+    assert!(error(&annotate(&[&system[..], &["--genes", "x.txt"]].concat())).contains("--genes x.txt: unknown format"));
+    assert!(error(&annotate(&[&system[..], &["--markers", "x.csv"]].concat())).contains("--genes"));
+}
+
+#[test]
+fn peaks_become_an_embedding_without_depth() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (n, d) = (150, 300);
+    let mut stream = Rng::new(5).stream("peaks", 0, 0);
+    // Three groups of cells, whose depth differs a lot within each.
+    let x = ndarray::Array2::from_shape_fn((n, d), |(i, j)| {
+        let open = if i % 3 == j % 3 { 0.3 } else { 0.06 };
+        f32::from(u8::from(stream.bernoulli(open * (0.3 + (i / 3 % 5) as f64 / 2.0))))
+    });
+    let names = |what: &str, n: usize| (0..n).map(|i| format!("{what}{i}")).collect::<Vec<_>>();
+    let table = |n| polars::prelude::DataFrame::empty_with_height(n);
+    let counts = Csr::from_dense(x.view()).unwrap();
+    let (cells, peaks) = (names("c", n), names("p", d));
+    let path = at("peaks.h5ad");
+    write_h5ad(Path::new(&path), &cells, &peaks, &table(n), &table(d), Some(&counts), &Additions::default()).unwrap();
+    let run = |output: &str, more: &[&str]| tutti(&[&["lsi", &path, "-o", &at(output)], more].concat());
+    let human = ok(&run("out.h5ad", &["--n-components", "6"]));
+    assert!(
+        human.contains("150 cells x 300 peaks") && human.contains("5 dimensions; the first dimension has a correlation"),
+        "{human}"
+    );
+    let out = read(Path::new(&at("out.h5ad")), &ReadOptions::default()).unwrap();
+    let z = &out.obsm()["X_lsi"];
+    assert_eq!(z.dim(), (n, 5));
+    let depth: Vec<f64> = x.rows().into_iter().map(|row| f64::from(row.sum()).max(1e-9).ln()).collect();
+    let correlation = |values: Vec<f64>| {
+        let mean = |v: &[f64]| v.iter().sum::<f64>() / n as f64;
+        let (a, b) = (mean(&values), mean(&depth));
+        let sum = |f: &dyn Fn(f64, f64) -> f64| values.iter().zip(&depth).map(|(x, y)| f(x - a, y - b)).sum::<f64>();
+        sum(&|x, y| x * y) / (sum(&|x, _| x * x) * sum(&|_, y| y * y)).sqrt()
+    };
+    let column = |j: usize| z.column(j).iter().map(|v| f64::from(*v)).collect::<Vec<_>>();
+    assert!((0..5).all(|j| correlation(column(j)).abs() < 0.5));
+    let deviation = (column(0).iter().map(|v| v * v).sum::<f64>() / (n as f64 - 1.0)).sqrt();
+    assert!((deviation - 1.0).abs() < 1e-3, "{deviation}");
+
+    let all = ["--n-components", "6", "--keep-first", "--no-standardise", "--key", "X_all", "--json", "--quiet"];
+    let summary: Value = serde_json::from_str(&ok(&run("all.h5ad", &all))).unwrap();
+    assert_eq!((&summary["n_dimensions"], &summary["first_left_out"]), (&6.into(), &false.into()));
+    let out = read(Path::new(&at("all.h5ad")), &ReadOptions::default()).unwrap();
+    let first = out.obsm()["X_all"].column(0).iter().map(|v| f64::from(*v)).collect::<Vec<_>>();
+    assert!((correlation(first.clone()).abs() - summary["depth_correlation"][0].as_f64().unwrap().abs()).abs() < 1e-4);
+    let length = first.iter().map(|v| v * v).sum::<f64>().sqrt();
+    assert!((length / summary["singular_values"][0].as_f64().unwrap() - 1.0).abs() < 1e-3);
+    assert!(correlation(first).abs() > 0.9);
+    ok(&run("out.csv", &["--n-components", "3", "--quiet"]));
+    assert!(std::fs::read_to_string(at("out.csv")).unwrap().lines().next().unwrap().contains("lsi"));
+    assert!(error(&run("x.h5ad", &["--n-components", "500"])).contains("between 1 and 150"));
+    assert!(error(&run("x.h5ad", &["--max-depth-correlation", "2"])).contains("max_depth_correlation"));
 }

@@ -14,7 +14,7 @@ mod genes;
 mod h5ad;
 mod mtx;
 mod names;
-mod orthologues;
+mod pairs;
 mod table;
 mod tenx;
 
@@ -24,5 +24,5 @@ pub use environment::set_library_defaults;
 pub use error::{Error, Result};
 pub use genes::read_genes;
 pub use h5ad::{Additions, ObsColumn, add_to_copy, write_expression, write_h5ad, write_layers};
-pub use orthologues::read_orthologues;
+pub use pairs::{read_markers, read_orthologues};
 pub use table::{write_embedding, write_table};

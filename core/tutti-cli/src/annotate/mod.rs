@@ -1,5 +1,6 @@
 //! `tutti annotate`: from two files to a query whose cells are named, or refused, in one command.
 
+mod genes;
 mod report;
 mod system;
 
@@ -21,6 +22,7 @@ use crate::output::check_output;
 use crate::progress::Reporter;
 use crate::settings::{RunArguments, Settings};
 use crate::training::TrainingArguments;
+use genes::{Determinants, GeneArguments};
 use report::{Report, Truth};
 use system::{Plan, SystemName, Task};
 
@@ -90,6 +92,8 @@ pub struct Arguments {
     #[arg(long, value_name = "NAME", default_value = "default", value_parser = ["default", "paper", "reference-code"])]
     pub losses: String,
     #[command(flatten)]
+    pub genes: GeneArguments,
+    #[command(flatten)]
     pub source: InputArguments,
     #[command(flatten)]
     pub settings: Settings,
@@ -125,6 +129,7 @@ impl Arguments {
 pub fn run(arguments: &Arguments, started: Instant) -> Result<()> {
     let plan = Plan::of(arguments)?;
     arguments.config().validate()?;
+    let markers = arguments.genes.check()?;
     for input in [&arguments.query, &arguments.reference] {
         check_output(input, &arguments.output)?;
     }
@@ -146,9 +151,25 @@ pub fn run(arguments: &Arguments, started: Instant) -> Result<()> {
     let found = annotate(&outcome.evidence, &arguments.config())?;
     let finer = finer.map(|finer| task.finer(&outcome.embedding, &finer, &found.query)).transpose()?;
     found.warnings.iter().for_each(|warning| reporter.on_warning(warning));
+    let determinants = match &outcome.classifier {
+        Some(network) => {
+            let threads = Threads::new(arguments.run.threads)?;
+            Determinants::of(&arguments.genes, markers, &**network, &pair, &found.query.kept(), &threads)?
+        }
+        None => None,
+    };
     let truth = truth.map(|truth| Truth::of(&truth, &found.query)).transpose()?;
-    let report =
-        Report { arguments, pair: &pair, labels: &labels, split: &split, outcome: &outcome, found: &found, finer, truth };
+    let report = Report {
+        arguments,
+        pair: &pair,
+        labels: &labels,
+        split: &split,
+        outcome: &outcome,
+        found: &found,
+        finer,
+        determinants,
+        truth,
+    };
     report.write(&query)?;
     report.print();
     outcome.end

@@ -9,6 +9,7 @@ use tutti::preprocess::Pair;
 use tutti_io::{AnnData, ObsColumn};
 
 use super::Arguments;
+use super::genes::Determinants;
 use super::system::Outcome;
 use crate::Result;
 use crate::output::write_embedding;
@@ -23,6 +24,8 @@ pub struct Report<'a> {
     pub found: &'a Annotated,
     /// Finer labels, where they were asked for.
     pub finer: Option<LevelTransfer>,
+    /// Genes of the classes, where they were asked for.
+    pub determinants: Option<Determinants>,
     pub truth: Option<Truth>,
 }
 
@@ -127,6 +130,9 @@ impl Report<'_> {
 
     /// The query with columns and embedding, or the columns alone.
     pub fn write(&self, query: &AnnData) -> Result<()> {
+        if let Some(determinants) = &self.determinants {
+            determinants.write()?;
+        }
         let output = &self.arguments.output;
         if output.extension().is_some_and(|e| e.eq_ignore_ascii_case("h5ad")) {
             let embedding = self.outcome.embedding.slice(s![self.pair.n_reference.., ..]).to_owned();
@@ -184,6 +190,7 @@ impl Report<'_> {
                 let counts = finer.label.levels().iter().zip(finer.label.counts());
                 json!({"label": arguments.finer, "predicted": counts.map(|(l, n)| (l.clone(), json!(n))).collect::<Map<String, Value>>()})
             }),
+            "determinants": self.determinants.as_ref().map(Determinants::json),
             "truth": self.truth.as_ref().map(Truth::json),
             "warnings": found.warnings,
         });
@@ -233,6 +240,7 @@ impl Report<'_> {
             self.n_unknown(UnknownReason::LowProbability)
         ));
         lines.extend(self.truth.iter().flat_map(Truth::lines));
+        lines.extend(self.determinants.iter().flat_map(Determinants::lines));
         lines.push(format!("output   {}", self.arguments.output.display()));
         lines.join("\n")
     }

@@ -8,6 +8,7 @@ use ndarray::{Array2, ArrayView2, Axis};
 use serde_json::{Map, Value, json};
 use tutti::data::Categorical;
 use tutti::downstream::{Annotations, ClassEvidence, HoldOut, LevelTransfer, TransferConfig, log_probabilities, transfer_within};
+use tutti::model::Network;
 use tutti::observe::Observer;
 use tutti::preprocess::{PAIR_BATCH, Pair, PcaConfig, pca};
 use tutti::systems::cellpredx::{CellPredX, CellPredXConfig, CellPredXInput, Preset, Scenario};
@@ -64,9 +65,16 @@ impl Plan {
                 let scenario = scenario(&arguments.scenario).unwrap_or_default();
                 Ok(Self::CellPredX(Box::new(cellpredx_config(arguments, scenario)?)))
             }
-            SystemName::Concord => Ok(Self::Concord(Box::new(arguments.settings.resolve()?))),
+            SystemName::Concord => {
+                let config = arguments.settings.resolve()?;
+                if !config.use_classifier {
+                    refuse_genes(arguments, "--set use_classifier=true")?;
+                }
+                Ok(Self::Concord(Box::new(config)))
+            }
             SystemName::Pca => {
                 refuse_training(arguments)?;
+                refuse_genes(arguments, "--system cellpredx")?;
                 Ok(Self::Pca(arguments.settings.seed.unwrap_or_default()))
             }
         }
@@ -119,6 +127,16 @@ fn refuse_training(arguments: &Arguments) -> Result<()> {
     }
 }
 
+/// Votes of neighbours rest on no genes that could be told.
+fn refuse_genes(arguments: &Arguments, with: &str) -> Result<()> {
+    match arguments.genes.genes {
+        Some(_) => {
+            Err(CliError::Usage(format!("--genes needs a classifier, and here neighbours vote; add {with} or leave it out")))
+        }
+        None => Ok(()),
+    }
+}
+
 /// What a system gets.
 pub struct Task<'a> {
     /// Arguments of the command.
@@ -141,6 +159,8 @@ pub struct Outcome {
     pub evidence: ClassEvidence,
     /// Embedding of all cells of the pair, [n_cells, d].
     pub embedding: Array2<f32>,
+    /// The network, where its classifier names cells; its classes are those of the evidence.
+    pub classifier: Option<Box<dyn Network>>,
     /// What a reader needs to repeat it: settings, history.
     pub details: Map<String, Value>,
     /// Lines on the method.
@@ -240,7 +260,9 @@ fn concord(task: &Task<'_>, config: &ConcordConfig, reporter: &mut Reporter) -> 
     let epochs = trained.history.epochs.len();
     let how = if config.use_classifier { "its classifier names".to_owned() } else { voters(arguments) };
     let method = vec![format!("concord, {epochs} epochs in {:.1} s, last loss {last:.4}; {how}", trained.train_seconds)];
-    Ok(Outcome { evidence, embedding, details, method, end: trained.conclude(&arguments.output.display().to_string()) })
+    let (model, end) = trained.model_and_end(&arguments.output.display().to_string());
+    let classifier = config.use_classifier.then(|| Box::new(model) as Box<dyn Network>);
+    Ok(Outcome { evidence, embedding, classifier, details, method, end })
 }
 
 fn cellpredx(task: &Task<'_>, reporter: &mut Reporter) -> Result<Outcome> {
@@ -278,7 +300,8 @@ fn cellpredx(task: &Task<'_>, reporter: &mut Reporter) -> Result<Outcome> {
         "last_losses": last,
         "train_seconds": trained.train_seconds,
     }));
-    Ok(Outcome { evidence, embedding, details, method, end: trained.conclude(&arguments.output.display().to_string()) })
+    let (model, end) = trained.model_and_end(&arguments.output.display().to_string());
+    Ok(Outcome { evidence, embedding, classifier: Some(Box::new(model)), details, method, end })
 }
 
 fn components(task: &Task<'_>, seed: u64) -> Result<Outcome> {
@@ -288,7 +311,7 @@ fn components(task: &Task<'_>, seed: u64) -> Result<Outcome> {
     let embedding = task.threads()?.run(|| pca(cells.source(), &config))?.scores;
     let method = vec![format!("{} principal components; {}", config.n_components, voters(task.arguments))];
     let details = object(json!({"config": {"n_components": config.n_components, "seed": seed}}));
-    Ok(Outcome { evidence: task.votes(&embedding)?, embedding, details, method, end: Ok(()) })
+    Ok(Outcome { evidence: task.votes(&embedding)?, embedding, classifier: None, details, method, end: Ok(()) })
 }
 
 fn voters(arguments: &Arguments) -> String {

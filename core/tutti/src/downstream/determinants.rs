@@ -120,6 +120,8 @@ pub struct KeyGeneHits {
     pub n_hits: usize,
     /// Their share, 0 to 1; NaN without markers.
     pub rate: f64,
+    /// The share that is expected of as many genes at random: determinant genes of the class / genes of the model.
+    pub chance: f64,
 }
 
 /// Key-gene hit rate: the share of the known markers of a class that are among its determinant genes. Markers that the model does not read are
@@ -128,7 +130,37 @@ pub fn key_gene_hit_rate<S: AsRef<str>>(determinants: &ClassDeterminants, genes:
     let markers: HashSet<&str> = markers.iter().map(AsRef::as_ref).collect();
     let n_markers = genes.iter().filter(|gene| markers.contains(gene.as_str())).count();
     let n_hits = determinants.genes.iter().filter(|g| markers.contains(genes[g.gene].as_str())).count();
-    KeyGeneHits { n_markers, n_hits, rate: n_hits as f64 / n_markers as f64 }
+    let chance = determinants.genes.len() as f64 / genes.len() as f64;
+    KeyGeneHits { n_markers, n_hits, rate: n_hits as f64 / n_markers as f64, chance }
+}
+
+/// Hit rates of all classes.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct KeyGeneReport {
+    /// Of each class that has determinant genes and markers that the model reads, in the order of the classes.
+    pub by_class: Vec<(String, KeyGeneHits)>,
+    /// Mean rate of these classes; NaN without any.
+    pub mean_rate: f64,
+    /// Mean of what is expected by chance.
+    pub mean_chance: f64,
+    /// Classes of the list for which there are no determinant genes, or none of whose markers the model reads.
+    pub left_out: Vec<String>,
+}
+
+/// [`key_gene_hit_rate`] of every class, from pairs of a class and a gene.
+pub fn key_gene_hit_rates(found: &[ClassDeterminants], genes: &[String], markers: &[(String, String)]) -> KeyGeneReport {
+    let of = |class: &str| markers.iter().filter(|(c, _)| c == class).map(|(_, gene)| gene).collect::<Vec<_>>();
+    let hits = found.iter().map(|c| (c.class.clone(), key_gene_hit_rate(c, genes, &of(&c.class))));
+    let by_class: Vec<(String, KeyGeneHits)> = hits.filter(|(_, hits)| hits.n_markers > 0).collect();
+    let mean = |of: &dyn Fn(&KeyGeneHits) -> f64| by_class.iter().map(|(_, h)| of(h)).sum::<f64>() / by_class.len() as f64;
+    let (mean_rate, mean_chance) = (mean(&|h| h.rate), mean(&|h| h.chance));
+    let mut left_out: Vec<String> = Vec::new();
+    for (class, _) in markers {
+        if by_class.iter().all(|(c, _)| c != class) && !left_out.contains(class) {
+            left_out.push(class.clone());
+        }
+    }
+    KeyGeneReport { by_class, mean_rate, mean_chance, left_out }
 }
 
 #[cfg(test)]
@@ -186,8 +218,16 @@ mod tests {
         assert!(found[0].completeness_error < 1e-5);
 
         let hits = key_gene_hit_rate(&found[0], &network.0, &["A", "C", "X"]);
-        assert_eq!(hits, KeyGeneHits { n_markers: 2, n_hits: 1, rate: 0.5 });
+        assert_eq!(hits, KeyGeneHits { n_markers: 2, n_hits: 1, rate: 0.5, chance: 1.0 / 3.0 });
         assert!(key_gene_hit_rate(&found[0], &network.0, &["X"]).rate.is_nan());
+        let pairs = [("b", "A"), ("b", "B"), ("a", "A"), ("none", "A"), ("a", "C"), ("a", "B"), ("c", "C"), ("c", "C")];
+        let pairs = pairs.map(|(class, gene)| (class.to_owned(), gene.to_owned()));
+        let report = key_gene_hit_rates(&found, &network.0, &pairs);
+        let counts: Vec<_> = report.by_class.iter().map(|(c, h)| (c.as_str(), h.n_hits, h.n_markers)).collect();
+        assert_eq!(counts, [("a", 1, 3), ("b", 1, 2)]);
+        assert!((report.mean_rate - (1.0 / 3.0 + 0.5) / 2.0).abs() < 1e-12 && report.mean_chance == 1.0 / 3.0);
+        assert_eq!(report.left_out, ["none", "c"]);
+        assert!(key_gene_hit_rates(&found, &network.0, &[]).mean_rate.is_nan());
         assert!(determinant_genes(&network, &x, &labels.select(&[0]), &config).is_err());
         assert!(determinant_genes(&network, &x, &labels, &DeterminantConfig { n_top: 0, ..config }).is_err());
     }

@@ -26,7 +26,8 @@ pub use calibration::{TEMPERATURES, Temperature, fit_temperature, log_probabilit
 pub use cluster::{KMeans, KMeansConfig, k_means};
 pub use communities::{Communities, CommunityConfig, leiden, leiden_at, louvain, modularity};
 pub use determinants::{
-    ClassDeterminants, DeterminantConfig, DeterminantGene, KeyGeneHits, determinant_genes, key_gene_hit_rate,
+    ClassDeterminants, DeterminantConfig, DeterminantGene, KeyGeneHits, KeyGeneReport, determinant_genes, key_gene_hit_rate,
+    key_gene_hit_rates,
 };
 pub use differential::{GeneTest, markers, wilcoxon};
 pub use fate::{FateConfig, FateDecoder, FateTargets, FateTimes};
