@@ -1,13 +1,15 @@
 #' Name cells after a labelled reference by CellPredX
 #'
 #' Trains CellPredX (Liu et al. 2025, <doi:10.1371/journal.pcbi.1013824>) on a labelled reference and a query together and names the cells of the query:
-#' across technologies, donors, species (with gene names in common), or from RNA to the gene activity of ATAC. Cells that are unlike the reference are
+#' across technologies, donors, species (with `orthologues`), or from RNA to the gene activity of ATAC. Cells that are unlike the reference are
 #' called unknown.
 #'
 #' Both are read over their common features. Counts are scaled to 10,000 per cell and log-transformed, other values are taken as they are. A share of each
 #' class of the reference is held out: on these cells the probabilities are calibrated (one temperature), and limits of the probability and of the novelty
 #' chosen so that a share `false.rejection.rate` of cells of known types is called unknown. Both hold as far as the query is like the reference: look at the
-#' coverage.
+#' coverage. Where types are of unequal spread, one limit refuses cells of the wide ones and keeps strange cells that are called by a narrow one:
+#' `limits = "by-class"` chooses limits for each class, on the held-out cells that are called by it. A class with too few of them, 39 for the default rate, keeps the
+#' limits of all together, and is named in a warning.
 #'
 #' @inheritSection RunConcord Interrupting
 #' @section Reproducibility:
@@ -26,14 +28,21 @@
 #' @param false.rejection.rate Share of cells of known types that may be called unknown.
 #' @param min.probability,max.novelty Limits, instead of those that are chosen.
 #' @param reject `FALSE` calls no cell unknown.
+#' @param limits Whether the limits that are chosen are `"overall"` ones or one of each class, `"by-class"`.
+#' @param finer.by Column of the reference with finer labels (for matrices: one value per reference cell): each query cell gets one by vote among the reference
+#'   cells of the type that it is called, and it never contradicts the type.
+#' @param orthologues Where the species differ: a data frame with a gene of each in its first two columns, in either order. Genes with several partners are left
+#'   out. Features then have the names of the reference.
 #' @param assay,layer What to read of both, as in [RunConcord()].
 #' @param n.features Highly variable features to train on; 0 takes all. Default 2000 where there are more.
 #' @param min.overlap Smallest share of the smaller set of features that the other must have.
 #' @param reduction.name,reduction.key Name and key of the reduction.
 #' @param seed.use,threads,verbose As in [RunConcord()].
 #' @return The query with a reduction `cellpredx` and the columns `predicted.<label>`, `predicted.<label>.score` (the probability), `predicted.<label>.runner.up`,
-#'   `predicted.<label>.novelty`, `predicted.<label>.unknown` and `predicted.<label>.reason`. Matrices give an object of class `tutti_embedding`, with these as
-#'   the data frame `annotation` and the limits as `limits`.
+#'   `predicted.<label>.novelty`, `predicted.<label>.unknown` and `predicted.<label>.reason`; with `finer.by` also `predicted.<finer.by>`, its `.score` (the share
+#'   of the votes) and `.novelty`. Matrices give an object of class `tutti_embedding`, with these as the data frame `annotation` and the limits as `limits`, a
+#'   list of `min_probability`, `max_novelty`, `temperature`, `coverage` and, of each class, `by_class`. A Seurat object keeps `limits` as
+#'   `Misc(object[["cellpredx"]], "limits")`, a SingleCellExperiment in `metadata(object)$tutti`.
 #' @examples
 #' pbmc <- SeuratObject::pbmc_small
 #' pbmc$type <- pbmc$letter.idents
@@ -50,19 +59,21 @@ RunCellPredX <- function(query, reference, label.by, ...) {
 #' @rdname RunCellPredX
 #' @export
 RunCellPredX.default <- function(query, reference, label.by, ..., scenario = "auto", preset = "default", held.out = 0.2, false.rejection.rate = 0.05,
-                                 min.probability = NULL, max.novelty = NULL, reject = TRUE, n.features = NULL, min.overlap = 0.3, seed.use = 42,
-                                 threads = NULL, verbose = TRUE) {
+                                 min.probability = NULL, max.novelty = NULL, reject = TRUE, limits = "overall", finer.by = NULL, orthologues = NULL,
+                                 n.features = NULL, min.overlap = 0.3, seed.use = 42, threads = NULL, verbose = TRUE) {
+    call <- rlang::current_env()
     inputs <- list(query = cells_input(list(query), origin = "`query`"), reference = cells_input(list(reference), origin = "`reference`"))
-    labels <- cell_vector(label.by, inputs$reference$cells, "label.by", rlang::current_env())
-    limits <- list(held.out = held.out, rate = false.rejection.rate, min.probability = min.probability, max.novelty = max.novelty, reject = reject)
-    run_cellpredx(inputs, labels, "label", limits, scenario, preset, list(...), n.features, min.overlap, seed.use, threads, verbose)
+    labels <- cell_vector(label.by, inputs$reference$cells, "label.by", call)
+    finer <- if (!is.null(finer.by)) list(name = "finer", labels = cell_vector(finer.by, inputs$reference$cells, "finer.by", call))
+    limits <- check_limits(held.out, false.rejection.rate, min.probability, max.novelty, reject, limits, call)
+    run_cellpredx(inputs, labels, "label", finer, limits, orthologues, scenario, preset, list(...), n.features, min.overlap, seed.use, threads, verbose)
 }
 
 #' @rdname RunCellPredX
 #' @export
 RunCellPredX.Seurat <- function(query, reference, label.by, ..., batch.by = NULL, scenario = "auto", preset = "default", held.out = 0.2,
-                                false.rejection.rate = 0.05, min.probability = NULL, max.novelty = NULL, reject = TRUE, assay = NULL, layer = NULL,
-                                n.features = NULL, min.overlap = 0.3, reduction.name = "cellpredx", reduction.key = "CELLPREDX_", seed.use = 42,
+                                false.rejection.rate = 0.05, min.probability = NULL, max.novelty = NULL, reject = TRUE, limits = "overall",
+                                finer.by = NULL, orthologues = NULL, assay = NULL, layer = NULL, n.features = NULL, min.overlap = 0.3, reduction.name = "cellpredx", reduction.key = "CELLPREDX_", seed.use = 42,
                                 threads = NULL, verbose = TRUE) {
     call <- rlang::current_env()
     if (!methods::is(reference, "Seurat")) {
@@ -75,10 +86,16 @@ RunCellPredX.Seurat <- function(query, reference, label.by, ..., batch.by = NULL
         reference = named_input(seurat_input(reference, assay, layer, columns(reference), call), "reference")
     )
     labels <- object_column(reference, check_string(label.by, "label.by", call = call), inputs$reference$cells, call)
-    limits <- list(held.out = held.out, rate = false.rejection.rate, min.probability = min.probability, max.novelty = max.novelty, reject = reject)
-    out <- run_cellpredx(inputs, labels, label.by, limits, scenario, preset, list(...), n.features, min.overlap, seed.use, threads, verbose)
+    finer <- if (!is.null(finer.by)) {
+        list(name = finer.by, labels = object_column(reference, check_string(finer.by, "finer.by", call = call), inputs$reference$cells, call))
+    }
+    limits <- check_limits(held.out, false.rejection.rate, min.probability, max.novelty, reject, limits, call)
+    out <- run_cellpredx(
+        inputs, labels, label.by, finer, limits, orthologues, scenario, preset, list(...), n.features, min.overlap, seed.use, threads, verbose
+    )
     out$assay <- inputs$query$assay
     query <- add_to_seurat(query, out, reduction.name, reduction.key)
+    suppressWarnings(SeuratObject::Misc(query[[reduction.name]], "limits") <- out$limits)
     for (name in names(out$annotation)) {
         query[[name]] <- stats::setNames(out$annotation[[name]], rownames(out$annotation))
     }
@@ -88,8 +105,9 @@ RunCellPredX.Seurat <- function(query, reference, label.by, ..., batch.by = NULL
 #' @rdname RunCellPredX
 #' @export
 RunCellPredX.SingleCellExperiment <- function(query, reference, label.by, ..., batch.by = NULL, scenario = "auto", preset = "default", held.out = 0.2,
-                                              false.rejection.rate = 0.05, min.probability = NULL, max.novelty = NULL, reject = TRUE, assay = NULL,
-                                              n.features = NULL, min.overlap = 0.3, reduction.name = "CELLPREDX", seed.use = 42, threads = NULL,
+                                              false.rejection.rate = 0.05, min.probability = NULL, max.novelty = NULL, reject = TRUE,
+                                              limits = "overall", finer.by = NULL, orthologues = NULL, assay = NULL, n.features = NULL,
+                                              min.overlap = 0.3, reduction.name = "CELLPREDX", seed.use = 42, threads = NULL,
                                               verbose = TRUE) {
     call <- rlang::current_env()
     if (!methods::is(reference, "SingleCellExperiment")) {
@@ -103,9 +121,15 @@ RunCellPredX.SingleCellExperiment <- function(query, reference, label.by, ..., b
         reference = named_input(sce_input(reference, assay, columns(reference)), "reference")
     )
     labels <- object_column(reference, check_string(label.by, "label.by", call = call), inputs$reference$cells, call)
-    limits <- list(held.out = held.out, rate = false.rejection.rate, min.probability = min.probability, max.novelty = max.novelty, reject = reject)
-    out <- run_cellpredx(inputs, labels, label.by, limits, scenario, preset, list(...), n.features, min.overlap, seed.use, threads, verbose)
+    finer <- if (!is.null(finer.by)) {
+        list(name = finer.by, labels = object_column(reference, check_string(finer.by, "finer.by", call = call), inputs$reference$cells, call))
+    }
+    limits <- check_limits(held.out, false.rejection.rate, min.probability, max.novelty, reject, limits, call)
+    out <- run_cellpredx(
+        inputs, labels, label.by, finer, limits, orthologues, scenario, preset, list(...), n.features, min.overlap, seed.use, threads, verbose
+    )
     query <- add_to_sce(query, out, reduction.name)
+    S4Vectors::metadata(query)$tutti[[reduction.name]]$limits <- out$limits
     for (name in names(out$annotation)) {
         SummarizedExperiment::colData(query)[[name]] <- out$annotation[colnames(query), name]
     }
@@ -124,33 +148,59 @@ named_input <- function(input, what) {
     input
 }
 
-run_cellpredx <- function(inputs, labels, label, limits, scenario, preset, settings, n.features, min.overlap, seed.use, threads, verbose,
+# As Rust takes them.
+check_limits <- function(held.out, rate, min.probability, max.novelty, reject, limits, call) {
+    share <- function(x, name) if (!is.null(x)) check_share(x, name, call = call)
+    limits <- check_string(limits, "limits", call = call)
+    if (!limits %in% c("overall", "by-class")) {
+        abort_tutti("argument", sprintf("`limits` is \"%s\"; give \"overall\" or \"by-class\".", limits), call)
+    }
+    reject <- check_flag(reject, "reject", call)
+    if (limits == "by-class" && (!reject || (!is.null(min.probability) && !is.null(max.novelty)))) {
+        abort_tutti("argument", "`limits` is \"by-class\", and no limit is chosen; leave it out, or a limit of your own.", call)
+    }
+    list(
+        held_out = check_share(held.out, "held.out", call = call),
+        false_rejection_rate = check_share(rate, "false.rejection.rate", call = call),
+        reject = reject,
+        min_probability = share(min.probability, "min.probability"),
+        max_novelty = share(max.novelty, "max.novelty"),
+        limits = limits
+    )
+}
+
+# The first two columns of a table as Rust takes them; `what` they are.
+check_pairs <- function(x, name, what, call) {
+    if (is.null(x)) {
+        return(NULL)
+    }
+    if (!(is.data.frame(x) || is.matrix(x)) || ncol(x) < 2 || nrow(x) == 0) {
+        abort_tutti("argument", sprintf("`%s` must be a data frame with %s in its first two columns.", name, what), call)
+    }
+    pairs <- list(first = as.character(x[, 1, drop = TRUE]), second = as.character(x[, 2, drop = TRUE]))
+    there <- !is.na(pairs$first) & !is.na(pairs$second)
+    lapply(pairs, function(column) column[there])
+}
+
+run_cellpredx <- function(inputs, labels, label, finer, limits, orthologues, scenario, preset, settings, n.features, min.overlap, seed.use, threads, verbose,
                           call = rlang::caller_env()) {
     settings <- check_settings(settings, call)
     if ("seed" %in% names(settings)) {
         abort_tutti("argument", "the seed is given by `seed.use`, not by the setting `seed`.", call)
     }
     settings$seed <- check_count(seed.use, "seed.use", least = 0, call = call)
-    shared <- list(labels = labels, held_out = check_share(limits$held.out, "held.out", call = call), threads = tutti_threads(threads, call))
-    options <- c(shared, list(
+    shared <- list(labels = labels, threads = tutti_threads(threads, call))
+    options <- c(shared, limits["held_out"], list(
         query = inputs$query,
         preset = check_string(preset, "preset", call = call),
         scenario = check_string(scenario, "scenario", call = call),
         settings = settings,
         n_features = check_count(n.features, "n.features", least = 0, null = TRUE, call = call),
-        min_overlap = check_share(min.overlap, "min.overlap", call = call)
+        min_overlap = check_share(min.overlap, "min.overlap", call = call),
+        orthologues = check_pairs(orthologues, "orthologues", "a gene of each species", call)
     ))
     trained <- train_system("cellpredx", inputs$reference, options, check_flag(verbose, "verbose", call), call)
-    share <- function(x, name) if (!is.null(x)) check_share(x, name, call = call)
-    asked <- c(shared, list(
-        classes = trained$probabilities$classes,
-        seed = settings$seed,
-        n_neighbors = 15,
-        false_rejection_rate = check_share(limits$rate, "false.rejection.rate", call = call),
-        reject = check_flag(limits$reject, "reject", call),
-        min_probability = share(limits$min.probability, "min.probability"),
-        max_novelty = share(limits$max.novelty, "max.novelty")
-    ))
+    asked <- c(shared, limits, list(classes = trained$probabilities$classes, seed = settings$seed, n_neighbors = 15, finer = finer$labels))
     named <- call_rust(rust_annotate, trained$embedding, trained$probabilities$values, asked, .call = call)
     for (message in named$warnings) {
         warn_tutti(message)
@@ -158,7 +208,7 @@ run_cellpredx <- function(inputs, labels, label, limits, scenario, preset, setti
     cells <- inputs$query$cells
     embedding <- trained$embedding[length(labels) + seq_along(cells), , drop = FALSE]
     dimnames(embedding) <- list(cells, paste0("CELLPREDX_", seq_len(ncol(embedding))))
-    annotation <- annotation_table(named, label, cells)
+    annotation <- annotation_table(named, label, finer$name, cells)
     if (verbose) {
         message <- "%.1f %% of %d cells keep their label; limits: probability %s, novelty %s"
         limit <- function(x) if (is.null(x)) "none" else sprintf("%.3f", x)
@@ -170,20 +220,33 @@ run_cellpredx <- function(inputs, labels, label, limits, scenario, preset, setti
         history = trained$history,
         features = trained$features,
         annotation = annotation,
-        limits = named[c("min_probability", "max_novelty", "temperature", "coverage")],
+        limits = limits_of(named),
         train_seconds = trained$train_seconds,
         cells_per_second = trained$cells_per_second
     )
     structure(out, class = "tutti_embedding", system = "cellpredx")
 }
 
-annotation_table <- function(named, label, cells) {
+# What was chosen, and by class where that was asked for.
+limits_of <- function(named) {
+    out <- named[c("min_probability", "max_novelty", "temperature", "coverage")]
+    if (!is.null(named$by_class)) {
+        out$by_class <- as.data.frame(named$by_class)
+    }
+    out
+}
+
+annotation_table <- function(named, label, finer, cells) {
     column <- function(codes, levels) factor(levels[codes], levels = levels)
     columns <- list(
         column(named$label, named$levels), named$probability, column(named$runner_up, named$levels), named$novelty, !is.na(named$reason),
         column(named$reason, named$reason_levels)
     )
     names(columns) <- paste0("predicted.", label, c("", ".score", ".runner.up", ".novelty", ".unknown", ".reason"))
+    if (!is.null(finer)) {
+        found <- list(column(named$finer$label, named$finer$levels), named$finer$confidence, named$finer$novelty)
+        columns[paste0("predicted.", finer, c("", ".score", ".novelty"))] <- found
+    }
     data.frame(Filter(Negate(is.null), columns), row.names = cells, check.names = FALSE)
 }
 
@@ -211,12 +274,15 @@ CellPredXSettings <- function(preset = "default", scenario = "auto", ...) {
 #' @param n.genes Genes of each class.
 #' @param n.top Genes of each cell.
 #' @param max.cells Cells of a class at most, at random.
+#' @param markers Known markers: a data frame with a class and a gene in its first two columns.
 #' @param reduction As in [GetModel()].
 #' @param assay,layer Assay and layer to read.
 #' @param model A model, or an object with one, instead of the object's own.
 #' @param threads As in [RunConcord()].
 #' @return A data frame with a row per class and gene, the most frequent first: `class`, `gene`, `frequency` (the share of the cells in which it counts) and
-#'   `attribution` (its mean; above 0 where expression speaks for the class).
+#'   `attribution` (its mean; above 0 where expression speaks for the class). With `markers` also `marker`, whether the gene is a known one of the class, and the
+#'   attribute `hit.rate`, a data frame of `class`, `n_markers` (those that the model reads), `n_hits` (of these, how many are among the genes of the class), `rate`
+#'   and `chance`, the rate of as many genes at random.
 #' @examples
 #' pbmc <- SeuratObject::pbmc_small
 #' pbmc$type <- pbmc$letter.idents
@@ -225,10 +291,12 @@ CellPredXSettings <- function(preset = "default", scenario = "auto", ...) {
 #'     verbose = FALSE
 #' )
 #' head(DeterminantGenes(query, n.genes = 5))
+#' known <- data.frame(class = c("A", "B"), gene = c("MS4A1", "CD3E"))
+#' attr(DeterminantGenes(query, markers = known), "hit.rate")
 #' @family transfer
 #' @export
-DeterminantGenes <- function(object, label.by = NULL, n.genes = 50, n.top = 100, max.cells = 500, reduction = NULL, assay = NULL, layer = NULL,
-                             model = NULL, threads = NULL) {
+DeterminantGenes <- function(object, label.by = NULL, n.genes = 50, n.top = 100, max.cells = 500, markers = NULL, reduction = NULL, assay = NULL,
+                             layer = NULL, model = NULL, threads = NULL) {
     call <- rlang::current_env()
     model <- stored(if (is.null(model)) object else model, reduction, "model", call)
     of_object <- methods::is(object, "Seurat") || methods::is(object, "SingleCellExperiment")
@@ -249,8 +317,20 @@ DeterminantGenes <- function(object, label.by = NULL, n.genes = 50, n.top = 100,
     } else {
         object_column(object, check_string(label.by, "label.by", call = call), input$cells, call)
     }
-    options <- list(n_top = check_count(n.top), n_genes = check_count(n.genes), max_cells = check_count(max.cells), threads = tutti_threads(threads))
-    as.data.frame(call_rust(rust_cellpredx_genes, model_raw(model), input, labels, options))
+    markers <- check_pairs(markers, "markers", "a class and a gene", call)
+    options <- list(
+        n_top = check_count(n.top), n_genes = check_count(n.genes), max_cells = check_count(max.cells), markers = markers, threads = tutti_threads(threads)
+    )
+    out <- call_rust(rust_cellpredx_genes, model_raw(model), input, labels, options)
+    genes <- as.data.frame(out$genes)
+    if (is.null(markers)) {
+        return(genes)
+    }
+    if (length(out$hits$left_out) > 0) {
+        warn_tutti(sprintf("markers are left out, as no cell is of their class or the model reads none of them: %s", paste(out$hits$left_out, collapse = ", ")))
+    }
+    genes$marker <- paste(genes$class, genes$gene, sep = "\t") %in% paste(markers$first, markers$second, sep = "\t")
+    structure(genes, hit.rate = as.data.frame(out$hits[c("class", "n_markers", "n_hits", "rate", "chance")]))
 }
 
 # What RunCellPredX() called the cells; NA where unknown.

@@ -144,27 +144,62 @@ reference_cells <- function(reference, reduction, label.by, projection, call) {
 #'
 #' Each query cell takes the label for which its nearest reference cells vote, weighted by their similarity (cosine).
 #'
+#' With `held.out` above 0 that share of each class does not vote: on these cells the votes are calibrated to probabilities (one temperature), and limits of
+#' the probability and of the novelty chosen beyond which a cell is called unknown, as in [RunCellPredX()].
+#'
 #' @param reference Embedding of the reference, one row per cell.
 #' @param labels Label of each reference cell; `NA` cells do not vote. Joined by name where it has names.
 #' @param query Embedding of the query.
 #' @param n.neighbors Reference cells that vote.
+#' @param held.out Share of each class of the reference that does not vote; 0 lets all cells vote and gives no probabilities.
+#' @param false.rejection.rate,min.probability,max.novelty,reject,limits As in [RunCellPredX()]; they need `held.out`.
+#' @param finer Finer label of each reference cell: each query cell gets one by vote among the reference cells of the label that it is called.
+#' @param seed.use Names the draw of held-out cells.
 #' @param threads As in [RunConcord()].
 #' @return A data frame in the shape of Seurat's `TransferData`, one row per query cell: `predicted.id`, `prediction.score.<class>` (shares of the vote),
 #'   `prediction.score.max`, and beside it `similarity` (mean cosine to the winning neighbours) and `novelty`: the share of reference cells that lie
 #'   closer to their own neighbours than this cell does. Known cells have novelties all over 0 to 1; near 1 for many cells of a kind means that the
-#'   reference has nothing like it.
+#'   reference has nothing like it. With `held.out` also `probability`, `runner.up`, `unknown` and `reason` (`novel` or `low_probability`), and the attribute
+#'   `limits`, see [RunCellPredX()]. With `finer` also `finer.id`, `finer.score` and `finer.novelty`.
 #' @examples
 #' x <- matrix(rnorm(200), 40)
 #' x[1:20, 1] <- x[1:20, 1] + 10
-#' TransferLabels(x[1:30, ], rep(c("a", "b"), c(20, 10)), x[31:40, ])$predicted.id
+#' labels <- rep(c("a", "b"), c(20, 10))
+#' TransferLabels(x[1:30, ], labels, x[31:40, ])$predicted.id
+#' TransferLabels(x[1:30, ], labels, x[31:40, ], held.out = 0.5, false.rejection.rate = 0.2)$unknown
 #' @family transfer
 #' @export
-TransferLabels <- function(reference, labels, query, n.neighbors = 5, threads = NULL) {
+TransferLabels <- function(reference, labels, query, n.neighbors = 5, held.out = 0, false.rejection.rate = 0.05, min.probability = NULL,
+                           max.novelty = NULL, reject = TRUE, limits = "overall", finer = NULL, seed.use = 42, threads = NULL) {
+    call <- rlang::current_env()
     reference <- number_matrix(reference)
     query <- number_matrix(query)
     cells <- if (is.null(rownames(reference))) as.character(seq_len(nrow(reference))) else rownames(reference)
-    labels <- cell_vector(labels, cells, "labels", rlang::current_env())
-    vote(reference, labels, query, list(n_neighbors = check_count(n.neighbors), threads = tutti_threads(threads)), rlang::current_env())
+    labels <- cell_vector(labels, cells, "labels", call)
+    finer <- cell_vector(finer, cells, "finer", call)
+    options <- list(n_neighbors = check_count(n.neighbors), threads = tutti_threads(threads))
+    asked <- check_limits(held.out, false.rejection.rate, min.probability, max.novelty, reject, limits, call)
+    if (held.out == 0) {
+        given <- c(min.probability = !is.null(min.probability), max.novelty = !is.null(max.novelty), limits = limits != "overall", finer = !is.null(finer))
+        if (any(given)) {
+            abort_tutti("argument", sprintf("`%s` has no effect without `held.out`; give a share of cells that do not vote, e.g. 0.2.", names(which(given))[[1]]), call)
+        }
+        return(vote(reference, labels, query, options, call))
+    }
+    asked <- c(options, asked, list(labels = labels, finer = finer, seed = check_count(seed.use, least = 0)))
+    out <- call_rust(rust_annotate_votes, reference, query, asked)
+    for (message in out$named$warnings) {
+        warn_tutti(message)
+    }
+    found <- vote(reference[out$voters, , drop = FALSE], labels[out$voters], query, options, call)
+    annotation <- annotation_table(out$named, "label", if (!is.null(finer)) "finer", rownames(found))
+    found$predicted.id <- as.character(annotation$predicted.label)
+    found$novelty <- annotation$predicted.label.novelty
+    found[c("probability", "runner.up", "unknown", "reason")] <- annotation[paste0("predicted.label.", c("score", "runner.up", "unknown", "reason"))]
+    if (!is.null(finer)) {
+        found[c("finer.id", "finer.score", "finer.novelty")] <- annotation[c("predicted.finer", "predicted.finer.score", "predicted.finer.novelty")]
+    }
+    structure(found, limits = limits_of(out$named))
 }
 
 vote <- function(reference, labels, query, options, call) {

@@ -53,6 +53,72 @@ test_that("limits are one's own or none", {
     expect_identical(unname(strict$predicted.cell_type.unknown), unname(strict$predicted.cell_type.score < 0.999))
 })
 
+test_that("limits by class are those of the class that a cell is called", {
+    pair <- pair()
+    query <- annotated(pair, held.out = 0.5, false.rejection.rate = 0.4, limits = "by-class")
+    limits <- SeuratObject::Misc(query[["cellpredx"]], "limits")
+    expect_identical(limits$by_class$class, levels(query$predicted.cell_type))
+    # A rate of 0.2 for each of the two limits needs four cells.
+    expect_true(all(limits$by_class$n_held_out >= 4))
+    own <- limits$by_class[match(as.character(query$predicted.cell_type), limits$by_class$class), ]
+    novel <- query$predicted.cell_type.novelty > own$max_novelty
+    doubted <- query$predicted.cell_type.score < own$min_probability
+    expect_identical(unname(query$predicted.cell_type.unknown), unname(novel | doubted))
+    expect_identical(unname(query$predicted.cell_type.reason == "novel"), unname(ifelse(novel, TRUE, ifelse(doubted, FALSE, NA))))
+    expect_gt(length(unique(limits$by_class$max_novelty)), 1)
+    overall <- annotated(pair, held.out = 0.5, false.rejection.rate = 0.4)
+    expect_null(SeuratObject::Misc(overall[["cellpredx"]], "limits")$by_class)
+    expect_identical(overall$predicted.cell_type.score, query$predicted.cell_type.score)
+    # Too few held-out cells for the default rate.
+    expect_warning(
+        RunCellPredX(pair$query, pair$reference, "cell_type", scenario = "rna-to-rna", n_steps = 20, limits = "by-class", verbose = FALSE),
+        "fewer than 39 held-out cells", class = "tutti_warning"
+    ) |> suppressWarnings()
+    expect_error(annotated(pair, limits = "by-class", reject = FALSE), "no limit is chosen", class = "tutti_error_argument")
+    expect_error(annotated(pair, limits = "each"), "by-class", class = "tutti_error_argument")
+})
+
+test_that("finer labels keep to the type, and a table of orthologues joins other names", {
+    pair <- pair()
+    # The halves of a type that a gene tells apart best.
+    values <- as.matrix(layer_data(pair$reference[["RNA"]], "data"))
+    pair$reference$finer <- paste(pair$reference$cell_type, ifelse(values[1, ] > stats::median(values[1, ]), "high", "low"))
+    query <- annotated(pair, finer.by = "finer")
+    finer <- as.character(query$predicted.finer)
+    expect_identical(sub(" (high|low)$", "", finer), as.character(query$predicted.cell_type))
+    expect_true(all(query$predicted.finer.score >= 0.5 - 1e-6 & query$predicted.finer.score <= 1 + 1e-6))
+
+    renamed <- as.matrix(layer_data(pair$query[["RNA"]], "data"))
+    genes <- rownames(renamed)
+    rownames(renamed) <- paste0("other", seq_along(genes))
+    table <- data.frame(query = rownames(renamed), reference = genes, more = 1)
+    labels <- stats::setNames(as.character(pair$reference$cell_type), colnames(pair$reference))
+    run <- function(x, ...) suppressWarnings(RunCellPredX(x, values, labels, scenario = "rna-to-rna", n_steps = 100, verbose = FALSE, ...))
+    through <- run(renamed, orthologues = table)
+    expect_identical(through$features, genes)
+    expect_identical(unname(through$embedding), unname(SeuratObject::Embeddings(query, "cellpredx")))
+    expect_identical(as.character(through$annotation$predicted.label), unname(as.character(query$predicted.cell_type)))
+    expect_error(run(renamed), "share 0", class = "tutti_error")
+    expect_error(run(renamed, orthologues = table["query"]), "first two columns", class = "tutti_error_argument")
+})
+
+test_that("hits of known markers are counted", {
+    pair <- pair()
+    query <- annotated(pair, reject = FALSE)
+    classes <- levels(query$predicted.cell_type)
+    known <- data.frame(class = rep(classes[1:2], each = 30), gene = c(rownames(query)[1:30], rownames(query)[31:60]))
+    genes <- DeterminantGenes(query, n.genes = 20, markers = known)
+    hits <- attr(genes, "hit.rate")
+    by_hand <- vapply(classes[1:2], function(k) length(intersect(known$gene[known$class == k], genes$gene[genes$class == k])), 0L)
+    expect_identical(hits$class, classes[1:2])
+    expect_equal(hits$n_hits, unname(by_hand), ignore_attr = TRUE)
+    expect_equal(hits$rate, unname(by_hand) / 30)
+    expect_equal(hits$chance, rep(20 / nrow(query), 2))
+    expect_identical(sum(genes$marker), sum(by_hand))
+    expect_warning(DeterminantGenes(query, n.genes = 20, markers = rbind(known, c("new", "x"))), "left out.*new", class = "tutti_warning")
+    expect_error(DeterminantGenes(query, markers = "INS"), "first two columns", class = "tutti_error_argument")
+})
+
 test_that("what is wrong is said", {
     pair <- pair()
     expect_error(annotated(pair, preset = "best"), "reference-code", class = "tutti_error_argument")

@@ -82,6 +82,45 @@ test_that("the vote is the one counted by hand", {
     expect_identical(TransferLabels(reference, stats::setNames(labels, letters[1:4])[4:1], at(0), n.neighbors = 3), three)
 })
 
+test_that("votes are calibrated on cells that do not vote, and cells of no known kind are refused", {
+    set.seed(4)
+    n <- 1500
+    type <- rep(c("wide", "narrow", "wide", "narrow", "new"), length.out = n)
+    # Angles between cells: the spread of `wide` is many times that of `narrow`.
+    spread <- c(wide = 0.2, narrow = 0.03, new = 0.03)[type]
+    axis <- match(type, c("wide", "narrow", "new"))
+    x <- diag(3)[axis, ] * 3 + matrix(stats::rnorm(3 * n), n) * spread
+    rownames(x) <- paste0("cell", seq_len(n))
+    known <- which(type != "new")[1:800]
+    others <- setdiff(seq_len(n), known)
+    finer <- paste(type[known], ifelse(x[known, 3] > 0, "up", "down"))
+    run <- function(...) TransferLabels(x[known, ], type[known], x[others, ], n.neighbors = 15, held.out = 0.4, ...)
+    found <- run(finer = finer)
+    of_known <- type[others] != "new"
+    expect_identical(found$predicted.id[of_known], type[others][of_known])
+    expect_true(all(found$unknown[!of_known] & found$reason[!of_known] == "novel"))
+    expect_lt(mean(found$unknown[of_known]), 0.12)
+    expect_identical(found$unknown, !is.na(found$reason))
+    expect_identical(found$unknown, found$novelty > attr(found, "limits")$max_novelty | found$probability < attr(found, "limits")$min_probability)
+    expect_identical(sub(" .*", "", found$finer.id), found$predicted.id)
+    expect_gt(mean((found$finer.id == paste(type[others], ifelse(x[others, 3] > 0, "up", "down")))[of_known]), 0.85)
+
+    # One limit for all refuses hardly a cell of the narrow class; of each class its own.
+    each <- run(limits = "by-class")
+    limits <- attr(each, "limits")$by_class
+    expect_identical(limits$class, c("narrow", "wide"))
+    expect_identical(sum(limits$n_held_out), 320)
+    narrow <- type[others] == "narrow"
+    expect_identical(sum(found$unknown[narrow]), 0L)
+    expect_lt(abs(mean(each$unknown[narrow]) - 0.05), 0.045)
+    expect_lt(limits$max_novelty[[1]], attr(found, "limits")$max_novelty)
+    expect_identical(each$unknown[narrow], each$novelty[narrow] > limits$max_novelty[[1]] | each$probability[narrow] < limits$min_probability[[1]])
+    expect_false(any(run(reject = FALSE)$unknown))
+    expect_identical(run(max.novelty = 0.5, min.probability = 0)$unknown, found$novelty > 0.5)
+    expect_identical(run(seed.use = 42, threads = 1), run())
+    expect_error(TransferLabels(x[known, ], type[known], x[others, ], limits = "by-class"), "no effect without `held.out`", class = "tutti_error_argument")
+})
+
 test_that("what does not fit is refused", {
     result <- run(counts_of(), groups_of())
     expect_warning(MapToReference(counts_of()[1:150, ], result), "80 of the model's 230 genes", class = "tutti_warning")

@@ -2,21 +2,20 @@
 
 use candle_core::Device;
 use extendr_api::prelude::*;
-use ndarray::Array2;
-use tutti::data::{Categorical, RowSubset};
+use ndarray::{Array2, Axis};
+use tutti::data::{Categorical, Orthologues, RowSubset};
 use tutti::downstream::{
-    AnnotateConfig, Annotated, ClassEvidence, DeterminantConfig, HoldOut, Limit, TransferConfig, annotate, determinant_genes,
-    hold_out,
+    ClassDeterminants, ClassEvidence, DeterminantConfig, TransferConfig, annotate, determinant_genes, key_gene_hit_rates,
 };
 use tutti::model::with_settings;
 use tutti::preprocess::{Origin, Pair, PairConfig, prepare_pair, prepare_query};
-use tutti::rng::Rng;
 use tutti::systems::cellpredx::{CellPredX, CellPredXConfig, CellPredXInput, Preset, Scenario};
 use tutti::threads::Threads;
 
+use crate::annotate::{finer, finer_labels, labels_of, named, split};
 use crate::guard::{Failure, guard};
 use crate::json;
-use crate::matrix::{cells, factor, field, number, optional, text, to_robj};
+use crate::matrix::{cells, factor, field, number, optional, pairs, strings, text, to_robj};
 use crate::model::load_cellpredx;
 use crate::train::{Ready, advance, finish};
 
@@ -51,18 +50,8 @@ fn rust_cellpredx_settings(preset: &str, kind: &str, settings: Robj) -> Robj {
     })
 }
 
-/// Reference cells that may be learned from, and those held out; the same in training and afterwards.
-fn split(labels: &Categorical, share: f64, seed: u64) -> Outcome<HoldOut> {
-    Ok(hold_out(labels, share, &Rng::new(seed))?)
-}
-
-/// Labels of the reference, without levels that no cell has.
-fn labels_of(options: &Robj) -> Outcome<Categorical> {
-    Ok(factor(&field(options, "labels")?)?.drop_unused())
-}
-
 /// Prepares training. `input`: the reference; `options`: query, labels (of the reference), batch (whether the inputs have a column `group.by`), preset,
-/// scenario, settings, held_out, n_features, min_overlap, threads.
+/// scenario, settings, held_out, n_features, min_overlap, orthologues, threads.
 #[extendr]
 fn rust_cellpredx_trainer(input: Robj, options: Robj) -> Robj {
     guard(|| {
@@ -71,7 +60,15 @@ fn rust_cellpredx_trainer(input: Robj, options: Robj) -> Robj {
         let threads = Threads::new(number(&options, "threads")? as usize)?;
         let column = |cells: &tutti::data::Cells<'_>| cells.column("group.by").is_ok().then_some("group.by");
         let n_top_genes = optional(&options, "n_features")?.is_some().then(|| number(&options, "n_features")).transpose()?;
+        let orthologues = match optional(&options, "orthologues")? {
+            Some(table) => {
+                let names = [borrowed.cells.gene_names(), of_query.cells.gene_names()];
+                Some(Orthologues::oriented(&pairs(&table)?, names[0], names[1])?.0)
+            }
+            None => None,
+        };
         let how = PairConfig {
+            orthologues: orthologues.as_ref(),
             batch: [column(&borrowed.cells), column(&of_query.cells)],
             n_top_genes: n_top_genes.map(|n| n as usize),
             min_overlap: number(&options, "min_overlap")?,
@@ -123,66 +120,31 @@ fn rust_cellpredx_finish(pointer: Robj) -> Robj {
     })
 }
 
-fn limit(options: &Robj, name: &str, chosen: bool) -> Outcome<Limit> {
-    Ok(match (optional(options, name)?, chosen) {
-        (Some(_), _) => Limit::Given(number(options, name)? as f32),
-        (None, true) => Limit::Chosen,
-        (None, false) => Limit::None,
-    })
-}
-
 /// Names the query. `embedding` and `logits` of the reference and then the query. `options`: labels, classes, held_out, seed, n_neighbors,
-/// false_rejection_rate, reject, min_probability, max_novelty, threads.
+/// false_rejection_rate, reject, min_probability, max_novelty, limits, finer, threads.
 #[extendr]
 fn rust_annotate(embedding: Robj, logits: Robj, options: Robj) -> Robj {
     guard(|| {
         let (z, logits): (Array2<f32>, Array2<f32>) = (crate::matrix::dense(&embedding)?, crate::matrix::dense(&logits)?);
         let (labels, seed) = (labels_of(&options)?, number(&options, "seed")? as u64);
         let split = split(&labels, number(&options, "held_out")?, seed)?;
-        let classes = crate::matrix::strings(&field(&options, "classes")?)?;
+        let classes = strings(&field(&options, "classes")?)?;
         let transfer = TransferConfig { n_neighbors: number(&options, "n_neighbors")? as usize, seed, ..Default::default() };
-        let reject = field(&options, "reject")?.as_bool().unwrap_or(true);
-        let config = AnnotateConfig {
-            false_rejection_rate: number(&options, "false_rejection_rate")?,
-            probability: limit(&options, "min_probability", reject)?,
-            novelty: limit(&options, "max_novelty", reject)?,
-            ..Default::default()
-        };
-        let found = Threads::new(number(&options, "threads")? as usize)?.run(|| {
+        let config = crate::annotate::config(&options)?;
+        let of_reference = finer_labels(&options)?;
+        let (found, finer) = Threads::new(number(&options, "threads")? as usize)?.run(|| -> tutti::Result<_> {
             let evidence = ClassEvidence::of_network(logits.view(), &classes, z.view(), &labels, &split, &transfer)?;
-            annotate(&evidence, &config)
+            let found = annotate(&evidence, &config)?;
+            let parts = z.view().split_at(Axis(0), labels.len());
+            let finer = finer(of_reference.as_ref(), parts, &labels, &split, &found.query.label, &transfer)?;
+            Ok((found, finer))
         })?;
-        Ok(named(&found))
+        Ok(named(&found, finer.as_ref()))
     })
 }
 
-fn named(found: &Annotated) -> Robj {
-    let query = &found.query;
-    let numbers = |values: &[f32]| Robj::from(values.iter().map(|v| f64::from(*v)).collect::<Vec<_>>());
-    let codes = |column: &Categorical| -> Robj {
-        column.codes().iter().map(|c| c.map(|c| c as i32 + 1)).collect::<Vec<Option<i32>>>().into()
-    };
-    let reasons = query.reasons();
-    let limit = |limit: Option<f32>| limit.map_or_else(|| Robj::from(()), |l| f64::from(l).into());
-    List::from_pairs([
-        ("levels", Robj::from(query.label.levels().to_vec())),
-        ("label", codes(&query.label)),
-        ("probability", numbers(&query.probability)),
-        ("runner_up", codes(&query.runner_up)),
-        ("runner_up_probability", numbers(&query.runner_up_probability)),
-        ("novelty", query.novelty.as_deref().map_or_else(|| Robj::from(()), numbers)),
-        ("reason_levels", reasons.levels().to_vec().into()),
-        ("reason", codes(&reasons)),
-        ("temperature", found.temperature.map_or_else(|| Robj::from(()), |t| t.temperature.into())),
-        ("min_probability", limit(found.limits.min_confidence)),
-        ("max_novelty", limit(found.limits.max_novelty)),
-        ("coverage", query.coverage().into()),
-        ("warnings", found.warnings.clone().into()),
-    ])
-    .into()
-}
-
-/// Genes on which the classes rest, as columns of a table. `labels`: of the cells of `input`. `options`: n_top, n_genes, max_cells, threads.
+/// Genes on which the classes rest, as columns of a table. `labels`: of the cells of `input`. `options`: n_top, n_genes,
+/// max_cells, markers, threads.
 #[extendr]
 fn rust_cellpredx_genes(model: Robj, input: Robj, labels: Robj, options: Robj) -> Robj {
     guard(|| {
@@ -201,14 +163,36 @@ fn rust_cellpredx_genes(model: Robj, input: Robj, labels: Robj, options: Robj) -
         let source = RowSubset::new(&query.source, rows);
         let found = Threads::new(count("threads")?)?.run(|| determinant_genes(&model, &source, &labels, &config))?;
         let rows = || found.iter().flat_map(|c| c.genes.iter().map(move |g| (c, g)));
-        Ok(List::from_pairs([
+        let genes = List::from_pairs([
             ("class", Robj::from(rows().map(|(c, _)| c.class.clone()).collect::<Vec<_>>())),
             ("gene", rows().map(|(_, g)| model.genes()[g.gene].clone()).collect::<Vec<_>>().into()),
             ("frequency", rows().map(|(_, g)| f64::from(g.frequency)).collect::<Vec<_>>().into()),
             ("attribution", rows().map(|(_, g)| f64::from(g.attribution)).collect::<Vec<_>>().into()),
-        ])
-        .into())
+        ]);
+        let hits = match optional(&options, "markers")? {
+            Some(markers) => hit_rates(&found, model.genes(), &pairs(&markers)?),
+            None => ().into(),
+        };
+        Ok(List::from_pairs([("genes", genes.into()), ("hits", hits)]).into())
     })
+}
+
+/// Of each class, as columns, and the classes that are left out.
+fn hit_rates(found: &[ClassDeterminants], genes: &[String], markers: &[(String, String)]) -> Robj {
+    let report = key_gene_hit_rates(found, genes, markers);
+    let of = |value: &dyn Fn(&tutti::downstream::KeyGeneHits) -> f64| -> Robj {
+        report.by_class.iter().map(|(_, hits)| value(hits)).collect::<Vec<f64>>().into()
+    };
+    let classes: Vec<String> = report.by_class.iter().map(|(class, _)| class.clone()).collect();
+    List::from_pairs([
+        ("class", Robj::from(classes)),
+        ("n_markers", of(&|h| h.n_markers as f64)),
+        ("n_hits", of(&|h| h.n_hits as f64)),
+        ("rate", of(&|h| h.rate)),
+        ("chance", of(&|h| h.chance)),
+        ("left_out", report.left_out.clone().into()),
+    ])
+    .into()
 }
 
 extendr_module! {

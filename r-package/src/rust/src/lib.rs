@@ -3,6 +3,7 @@
 // The functions that extendr's macros write have no documentation; R's pages are in `R/`.
 #![allow(missing_docs)]
 
+mod annotate;
 mod blocks;
 mod cellpredx;
 mod guard;
@@ -11,6 +12,7 @@ mod json;
 mod lcl;
 mod matrix;
 mod model;
+mod peaks;
 mod score;
 mod simulate;
 mod train;
@@ -29,6 +31,7 @@ extendr_module! {
     use info;
     use lcl;
     use model;
+    use peaks;
     use score;
     use simulate;
     use train;

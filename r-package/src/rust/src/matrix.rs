@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use extendr_api::prelude::*;
 use ndarray::Array2;
-use tutti::data::{Categorical, CellSource, Cells, CsrView, Indices, Offsets, Stacked, Values};
+use tutti::data::{Categorical, CellSource, Cells, Csr, CsrView, Indices, Offsets, Stacked, Values};
 
 use crate::blocks::Blocks;
 use crate::guard::Failure;
@@ -118,6 +118,12 @@ pub fn strings(robj: &Robj) -> Outcome<Vec<String>> {
     robj.as_string_vector().ok_or_else(|| Failure::new("internal", "a value that is no character vector"))
 }
 
+/// Two columns of text, `list(first, second)`, as pairs.
+pub fn pairs(robj: &Robj) -> Outcome<Vec<(String, String)>> {
+    let (first, second) = (strings(&field(robj, "first")?)?, strings(&field(robj, "second")?)?);
+    Ok(first.into_iter().zip(second).collect())
+}
+
 /// A single string of a list.
 pub fn text(robj: &Robj, name: &str) -> Outcome<String> {
     field(robj, name)?.as_str().map(str::to_owned).ok_or_else(|| Failure::new("internal", format!("`{name}` is no string")))
@@ -128,4 +134,15 @@ pub fn number(robj: &Robj, name: &str) -> Outcome<f64> {
     let value = field(robj, name)?;
     let number = value.as_real().or_else(|| value.as_integer().map(f64::from));
     number.ok_or_else(|| Failure::new("internal", format!("`{name}` is no number")))
+}
+
+/// Slots of a dgCMatrix of genes x cells.
+pub fn columns_of(x: &Csr) -> Robj {
+    List::from_pairs([
+        ("p", Robj::from(x.indptr().iter().map(|p| *p as i32).collect::<Vec<_>>())),
+        ("i", x.indices().iter().map(|i| *i as i32).collect::<Vec<_>>().into()),
+        ("x", x.values().iter().map(|v| f64::from(*v)).collect::<Vec<_>>().into()),
+        ("dim", vec![x.n_cols() as i32, x.n_rows() as i32].into()),
+    ])
+    .into()
 }

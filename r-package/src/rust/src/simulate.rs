@@ -7,7 +7,7 @@ use tutti::simulate::{Layer, PRESETS, Simulation, Spec, Truth};
 
 use crate::guard::{Failure, guard};
 use crate::json;
-use crate::matrix::{field, optional, strings};
+use crate::matrix::{columns_of, field, optional, strings};
 
 type Outcome<T> = std::result::Result<T, Failure>;
 
@@ -51,17 +51,6 @@ fn rust_simulate(options: Robj) -> Robj {
         ])
         .into())
     })
-}
-
-/// Slots of a dgCMatrix of genes x cells.
-fn columns_of(x: &Csr) -> Robj {
-    List::from_pairs([
-        ("p", Robj::from(x.indptr().iter().map(|p| *p as i32).collect::<Vec<_>>())),
-        ("i", x.indices().iter().map(|i| *i as i32).collect::<Vec<_>>().into()),
-        ("x", x.values().iter().map(|v| f64::from(*v)).collect::<Vec<_>>().into()),
-        ("dim", vec![x.n_cols() as i32, x.n_rows() as i32].into()),
-    ])
-    .into()
 }
 
 fn truth_robj(truth: Truth) -> Robj {
