@@ -1,14 +1,16 @@
 //! From a labelled reference to a query whose cells are named, or refused, in one call.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ndarray::{Array2, s};
+use ndarray::{Array2, Axis, s};
 use serde_json::{Map, Value};
-use tutti::data::Categorical;
+use tutti::data::{Categorical, Orthologues};
 use tutti::downstream::{
-    AnnotateConfig, Annotated, ClassDeterminants, ClassEvidence, DeterminantConfig, HoldOut, Limit, TransferConfig,
-    UnknownReason, determinant_genes, hold_out,
+    AnnotateConfig, Annotated, ClassDeterminants, ClassEvidence, ClassLimits, DeterminantConfig, HoldOut, KeyGeneHits,
+    LevelTransfer, Limit, LimitScope, TransferConfig, UnknownReason, determinant_genes, hold_out, key_gene_hit_rates,
+    transfer_within,
 };
 use tutti::model::with_settings;
 use tutti::neighbors::Metric;
@@ -47,6 +49,8 @@ pub fn annotate(reference: &Cells, query: &Cells, label: &str) -> Annotate {
         settings: Vec::new(),
         config: AnnotateConfig::default(),
         held_out: 0.2,
+        finer: None,
+        orthologues: None,
         hvg: None,
         threads: 0,
         device: "cpu".into(),
@@ -66,6 +70,8 @@ pub struct Annotate {
     settings: Vec<(String, Value)>,
     config: AnnotateConfig,
     held_out: f64,
+    finer: Option<String>,
+    orthologues: Option<PathBuf>,
     hvg: Option<usize>,
     threads: usize,
     device: String,
@@ -135,6 +141,23 @@ impl Annotate {
         self.with(|a| a.held_out = share)
     }
 
+    /// Chooses limits for each class, on the held-out cells that are called by it: classes of unequal spread lose equal shares. A class with too few of them,
+    /// 39 for the default rate, keeps the limits of all together, and is named.
+    pub fn limits_by_class(&self) -> Annotate {
+        self.with(|a| a.config.limits = LimitScope::ByClass)
+    }
+
+    /// Column of the reference with finer labels: each query cell gets one by vote among the reference cells of the label that it is called.
+    pub fn finer(&self, column: &str) -> Annotate {
+        self.with(|a| a.finer = Some(column.to_owned()))
+    }
+
+    /// Table of orthologues where the species differ: a gene of each in the first two columns of a CSV or TSV file, in either order. Genes with several
+    /// partners are left out; the others have the names of the reference.
+    pub fn orthologues(&self, file: impl AsRef<Path>) -> Annotate {
+        self.with(|a| a.orthologues = Some(file.as_ref().to_owned()))
+    }
+
     /// Highly variable genes to train on; 0 takes all. Default 2000 where there are more.
     pub fn hvg(&self, n: usize) -> Annotate {
         self.with(|a| a.hvg = Some(n))
@@ -161,9 +184,12 @@ impl Annotate {
     /// A column or setting that there is not; too few common genes; fewer than two classes; a loss that is not finite.
     pub fn run(&self) -> Result<AnnotatedCells> {
         let running = Stoppable::begin();
+        self.config.validate()?;
         let threads = Threads::new(self.threads)?;
         let labels = self.reference.obs(&self.label)?.categorical()?.drop_unused();
-        let pair = threads.run(|| self.pair())?;
+        let of_reference = self.finer.as_ref().map(|column| self.reference.obs(column)?.categorical()).transpose()?;
+        let orthologues = self.orthologue_table()?;
+        let pair = threads.run(|| self.pair(orthologues.as_ref()))?;
         let (scenario, reason) = self.seen(&threads, &pair)?;
         let config = self.resolved(scenario)?;
         let split = hold_out(&labels, self.held_out, &Rng::new(config.seed))?;
@@ -196,20 +222,28 @@ impl Annotate {
 
         let threads = Threads::new(self.threads)?;
         let transfer = TransferConfig { n_neighbors: 15, seed, ..Default::default() };
-        let (embedding, found) = threads.run(|| -> tutti::Result<(Array2<f32>, Annotated)> {
+        let (embedding, found, finer) = threads.run(|| -> tutti::Result<_> {
             let embedding = model.embed(pair.cells.source())?;
             let logits = model.logits(embedding.view())?;
             let (logits, z) = (logits.view(), embedding.view());
             let evidence = ClassEvidence::of_network(logits, model.classes(), z, &labels, &split, &transfer)?;
             let found = tutti::downstream::annotate(&evidence, &self.config)?;
-            Ok((embedding, found))
+            let finer =
+                of_reference.map(|finer| finer_labels(&embedding, &labels, &finer, &split, &found, &transfer)).transpose()?;
+            Ok((embedding, found, finer))
         })?;
         found.warnings.iter().filter(|_| !self.quiet).for_each(|w| warn(w));
-        let inner = Inner { run: self.clone(), model, history: History::new(history), pair, embedding, found, line };
+        let inner = Inner { run: self.clone(), model, history: History::new(history), pair, embedding, found, finer, line };
         Ok(AnnotatedCells { inner: Arc::new(inner) })
     }
 
-    fn pair(&self) -> tutti::Result<Pair<'static>> {
+    fn orthologue_table(&self) -> Result<Option<Orthologues>> {
+        let Some(file) = &self.orthologues else { return Ok(None) };
+        let names = [&self.reference, &self.query].map(|cells| cells.inner().gene_names());
+        Ok(Some(Orthologues::oriented(&tutti_io::read_orthologues(file)?, names[0], names[1])?.0))
+    }
+
+    fn pair(&self, orthologues: Option<&Orthologues>) -> tutti::Result<Pair<'static>> {
         let has = |cells: &Cells| self.batch.clone().filter(|b| cells.inner().column_names().contains(b));
         let batch = [has(&self.reference), has(&self.query)];
         let core = |cells: &Cells, column: &Option<String>| {
@@ -219,8 +253,8 @@ impl Annotate {
         let cells = [core(&self.reference, &batch[0])?, core(&self.query, &batch[1])?];
         let files = [&self.reference, &self.query].map(|c| c.inner().path().display().to_string());
         let origin = |name| Origin { name, choose: CHOOSE };
-        let config =
-            PairConfig { batch: [batch[0].as_deref(), batch[1].as_deref()], n_top_genes: self.hvg, ..Default::default() };
+        let batch = [batch[0].as_deref(), batch[1].as_deref()];
+        let config = PairConfig { orthologues, batch, n_top_genes: self.hvg, ..Default::default() };
         prepare_pair(&cells[0], &cells[1], &config, [origin(&files[0]), origin(&files[1])])
     }
 
@@ -257,6 +291,21 @@ fn known(labels: &Categorical, split: &HoldOut) -> tutti::Result<Categorical> {
     Categorical::new(codes, labels.levels().to_vec())
 }
 
+/// Finer labels of the query, inside of those that it is called by.
+fn finer_labels(
+    embedding: &Array2<f32>,
+    labels: &Categorical,
+    finer: &Categorical,
+    split: &HoldOut,
+    found: &Annotated,
+    config: &TransferConfig,
+) -> tutti::Result<LevelTransfer> {
+    let (reference, query) = embedding.view().split_at(Axis(0), labels.len());
+    let voters = reference.select(Axis(0), &split.train);
+    let (known, finer) = (labels.select(&split.train), finer.select(&split.train).drop_unused());
+    transfer_within(voters.view(), &known, &finer, query, &found.query.label, config)
+}
+
 /// Named query cells, and the model behind. Cheap to clone.
 #[derive(Clone)]
 pub struct AnnotatedCells {
@@ -271,6 +320,7 @@ struct Inner {
     /// Of reference and query.
     embedding: Array2<f32>,
     found: Annotated,
+    finer: Option<LevelTransfer>,
     line: String,
 }
 
@@ -299,6 +349,44 @@ impl AnnotatedCells {
     /// Why a cell is unknown; none for those that keep their label.
     pub fn reason(&self) -> Column {
         Column::new(&self.name("_reason"), Values::Category(self.inner.found.query.reasons()), None)
+    }
+
+    /// The finer label of every query cell, which [`Annotate::finer`] asks for.
+    ///
+    /// # Errors
+    /// Where it was not asked for.
+    pub fn finer_labels(&self) -> Result<Column> {
+        match (&self.inner.run.finer, &self.inner.finer) {
+            (Some(name), Some(finer)) => {
+                Ok(Column::new(&format!("predicted_{name}"), Values::Category(finer.label.clone()), None))
+            }
+            _ => Err(Error::usage("no finer labels were asked for; add `.finer(\"COLUMN\")` before `.run()`")),
+        }
+    }
+
+    /// The limits in use: a row per class where they are by class, otherwise one.
+    ///
+    /// # Errors
+    /// None for what this crate made.
+    pub fn limits(&self) -> Result<Table> {
+        let found = &self.inner.found;
+        let all = ClassLimits {
+            class: "all".into(),
+            n_held_out: found.held_out.n_cells(),
+            probability_threshold: found.probability_threshold,
+            novelty_threshold: found.novelty_threshold,
+            limits: found.limits,
+        };
+        let rows: Vec<&ClassLimits> = if found.by_class.is_empty() { vec![&all] } else { found.by_class.iter().collect() };
+        let of = |limit: &dyn Fn(&ClassLimits) -> Option<f32>| -> Vec<f64> {
+            rows.iter().map(|c| limit(c).map_or(f64::NAN, f64::from)).collect()
+        };
+        Table::build()
+            .text("class", rows.iter().map(|c| c.class.clone()).collect::<Vec<_>>())
+            .integers("held out", rows.iter().map(|c| c.n_held_out as i64).collect::<Vec<_>>())
+            .numbers("least probability", of(&|c| c.limits.min_confidence))
+            .numbers("largest novelty", of(&|c| c.limits.max_novelty))
+            .run()
     }
 
     /// Which cells are unknown.
@@ -350,13 +438,7 @@ impl AnnotatedCells {
     /// # Errors
     /// What reading the cells fails at.
     pub fn determinant_genes(&self, n: usize) -> Result<Table> {
-        let inner = &self.inner;
-        let config = DeterminantConfig { n_genes: n, ..Default::default() };
-        let found: Vec<ClassDeterminants> = Threads::new(inner.run.threads)?.run(|| {
-            let rows: Vec<usize> = (inner.pair.n_reference..inner.pair.cells.n_cells()).collect();
-            let query = tutti::data::RowSubset::new(inner.pair.cells.source(), rows);
-            determinant_genes(&inner.model, &query, &inner.found.query.kept(), &config)
-        })?;
+        let (inner, found) = (&self.inner, self.determinants(n)?);
         let rows = || found.iter().flat_map(|c| c.genes.iter().map(move |g| (c, g)));
         Table::build()
             .text(&inner.run.label, rows().map(|(c, _)| c.class.clone()).collect::<Vec<_>>())
@@ -364,6 +446,50 @@ impl AnnotatedCells {
             .numbers("frequency", rows().map(|(_, g)| f64::from(g.frequency)).collect::<Vec<_>>())
             .numbers("attribution", rows().map(|(_, g)| f64::from(g.attribution)).collect::<Vec<_>>())
             .run()
+    }
+
+    /// How many known markers of each class are among its `n` genes of [`AnnotatedCells::determinant_genes`]: `markers` are pairs of a class and a gene,
+    /// e.g. `[("alpha", "GCG"), ("beta", "INS")]`. `chance` is the rate of as many genes at random. Markers that the model does not read are left out.
+    ///
+    /// # Errors
+    /// What reading the cells fails at; no class that cells are called has a marker.
+    pub fn marker_hits<C: ToString, G: ToString>(&self, n: usize, markers: impl IntoIterator<Item = (C, G)>) -> Result<Table> {
+        let found = self.determinants(n)?;
+        let pairs: Vec<(String, String)> = markers.into_iter().map(|(c, g)| (c.to_string(), g.to_string())).collect();
+        let report = key_gene_hit_rates(&found, self.inner.model.genes(), &pairs);
+        if report.by_class.is_empty() {
+            let classes: Vec<&str> = found.iter().map(|c| c.class.as_str()).collect();
+            return Err(Error::usage(format!(
+                "no class that cells are called has a known marker among the genes of the model; the classes are {}",
+                classes.join(", ")
+            )));
+        }
+        if !report.left_out.is_empty() && !self.inner.run.quiet {
+            warn(&format!(
+                "left out, as no cell is called so or the model reads none of the markers: {}",
+                report.left_out.join(", ")
+            ));
+        }
+        let counts = |of: &dyn Fn(&KeyGeneHits) -> usize| report.by_class.iter().map(|(_, h)| of(h) as i64).collect::<Vec<_>>();
+        let shares = |of: &dyn Fn(&KeyGeneHits) -> f64| report.by_class.iter().map(|(_, h)| of(h)).collect::<Vec<_>>();
+        Table::build()
+            .text(&self.inner.run.label, report.by_class.iter().map(|(class, _)| class.clone()).collect::<Vec<_>>())
+            .integers("markers", counts(&|h| h.n_markers))
+            .integers("hits", counts(&|h| h.n_hits))
+            .numbers("rate", shares(&|h| h.rate))
+            .numbers("chance", shares(&|h| h.chance))
+            .run()
+    }
+
+    fn determinants(&self, n: usize) -> Result<Vec<ClassDeterminants>> {
+        let inner = &self.inner;
+        let config = DeterminantConfig { n_genes: n, ..Default::default() };
+        let found = Threads::new(inner.run.threads)?.run(|| {
+            let rows: Vec<usize> = (inner.pair.n_reference..inner.pair.cells.n_cells()).collect();
+            let query = tutti::data::RowSubset::new(inner.pair.cells.source(), rows);
+            determinant_genes(&inner.model, &query, &inner.found.query.kept(), &config)
+        })?;
+        Ok(found)
     }
 
     /// What the core found, with the temperature and the limits.
@@ -385,12 +511,13 @@ impl AnnotatedCells {
         let n = |reason| found.query.reason.iter().filter(|r| **r == Some(reason)).count();
         let limit = |limit: Option<f32>| limit.map_or_else(|| "none".to_owned(), |l| format!("{l:.3}"));
         format!(
-            "{}: {}, {:.1} % keep their label; {} novel, {} of low probability\nlimits: probability {}, novelty {}\n{}",
+            "{}: {}, {:.1} % keep their label; {} novel, {} of low probability\nlimits{}: probability {}, novelty {}\n{}",
             self.name(""),
             counted(found.query.n_cells(), "cell"),
             100.0 * found.query.coverage(),
             n(UnknownReason::Novel),
             n(UnknownReason::LowProbability),
+            if found.by_class.is_empty() { "" } else { " by class; of all together" },
             limit(found.limits.min_confidence),
             limit(found.limits.max_novelty),
             inner.line

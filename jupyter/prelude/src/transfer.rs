@@ -2,8 +2,13 @@
 
 use std::sync::Arc;
 
+use ndarray::Axis;
 use tutti::data::Categorical;
-use tutti::downstream::{LabelTransfer, NeighborWeights, Rejection, TransferConfig, transfer_labels, transfer_values};
+use tutti::downstream::{
+    AnnotateConfig, Annotated, ClassEvidence, HoldOut, LabelTransfer, LevelTransfer, Limit, LimitScope, NeighborWeights,
+    Rejection, TransferConfig, annotate, hold_out, transfer_labels, transfer_values, transfer_within,
+};
+use tutti::rng::Rng;
 use tutti::threads::Threads;
 
 use crate::builder::changed;
@@ -41,6 +46,10 @@ pub fn transfer_with(reference: impl Into<Embedding>, labels: impl Into<ColumnRe
         metric: None,
         weights: None,
         rejection: Rejection::default(),
+        held_out: None,
+        limits: LimitScope::Overall,
+        false_rejection_rate: None,
+        finer: None,
         threads: 0,
     }
 }
@@ -55,6 +64,10 @@ pub struct Transfer {
     metric: Option<String>,
     weights: Option<String>,
     rejection: Rejection,
+    held_out: Option<f64>,
+    limits: LimitScope,
+    false_rejection_rate: Option<f64>,
+    finer: Option<ColumnRef>,
     threads: usize,
 }
 
@@ -84,7 +97,30 @@ impl Transfer {
         changed(self, |run| run.rejection.max_novelty = Some(novelty as f32))
     }
 
-    /// Names the draws of the approximate search, taken above 100,000 reference cells. Default 0.
+    /// Share of each class of the reference that does not vote. On it the votes are calibrated to probabilities, and limits chosen beyond which a cell is
+    /// unknown; [`Transfer::min_confidence`] is then of the probability. Without it all cells vote, and there are no probabilities.
+    pub fn held_out(&self, share: f64) -> Transfer {
+        changed(self, |run| run.held_out = Some(share))
+    }
+
+    /// Share of cells of known types that the chosen limits may call unknown. Default 0.05. Needs [`Transfer::held_out`].
+    pub fn false_rejection_rate(&self, rate: f64) -> Transfer {
+        changed(self, |run| run.false_rejection_rate = Some(rate))
+    }
+
+    /// Chooses limits for each class, on the held-out cells that are called by it; a class with too few keeps the limits of all together, and is named. Needs
+    /// [`Transfer::held_out`].
+    pub fn limits_by_class(&self) -> Transfer {
+        changed(self, |run| run.limits = LimitScope::ByClass)
+    }
+
+    /// Finer labels of the reference: each query cell gets one by vote among the reference cells of the label that it is called.
+    pub fn finer(&self, labels: impl Into<ColumnRef>) -> Transfer {
+        let labels = labels.into();
+        changed(self, |run| run.finer = Some(labels))
+    }
+
+    /// Names the draws of held-out cells, and of the approximate search, taken above 100,000 reference cells. Default 0.
     pub fn seed(&self, seed: u64) -> Transfer {
         changed(self, |run| run.config.seed = seed)
     }
@@ -107,16 +143,74 @@ impl Transfer {
             warn(&format!("{n_unlabelled} of {} reference cells have no `{}` and take no part", labels.len(), column.name()));
         }
         let config = self.resolved()?;
+        let of_reference = self.finer.as_ref().map(|finer| resolve(&self.reference, finer)).transpose()?;
+        let split = self.split(&labels, config.seed)?;
         let (reference, query) = (self.reference.array().view(), self.query.array().view());
-        let found = Threads::new(self.threads)?.run(|| transfer_labels(reference, &labels, query, &config))?;
-        found.warning().iter().for_each(|warning| warn(warning));
-        let unknown = match self.rejection == Rejection::default() {
-            true => None,
-            false => Some(found.unknown(&self.rejection)?),
+        let limits = self.annotate_config()?;
+        let finer = of_reference.as_ref().map(|column| column.categorical()).transpose()?;
+        let (found, annotated, finer) = Threads::new(self.threads)?.run(|| -> tutti::Result<_> {
+            let voters = reference.select(Axis(0), &split.train);
+            let known = labels.select(&split.train);
+            let found = transfer_labels(voters.view(), &known, query, &config)?;
+            let annotated = match &limits {
+                Some(limits) => {
+                    let evidence = ClassEvidence::of_neighbors(reference, &labels, &split, query, &config)?;
+                    Some(annotate(&evidence, limits)?)
+                }
+                None => None,
+            };
+            let called = annotated.as_ref().map_or(&found.label, |a| &a.query.label);
+            let within = |finer: &Categorical| {
+                transfer_within(voters.view(), &known, &finer.select(&split.train).drop_unused(), query, called, &config)
+            };
+            let finer = finer.as_ref().map(within).transpose()?;
+            Ok((found, annotated, finer))
+        })?;
+        match &annotated {
+            Some(annotated) => annotated.warnings.iter().for_each(|warning| warn(warning)),
+            None => found.warning().iter().for_each(|warning| warn(warning)),
+        }
+        let unknown = match (&annotated, self.rejection == Rejection::default()) {
+            (Some(annotated), _) => Some(annotated.query.unknown()),
+            (None, true) => None,
+            (None, false) => Some(found.unknown(&self.rejection)?),
         };
         let name = if column.name().is_empty() { "label".to_owned() } else { column.name() };
-        let label = in_levels_of(&all, &found.label);
-        Ok(Transferred { inner: Arc::new(Inner { found, label, unknown, name }) })
+        let label = in_levels_of(&all, annotated.as_ref().map_or(&found.label, |a| &a.query.label));
+        let finer = of_reference.map(|column| column.name()).zip(finer);
+        Ok(Transferred { inner: Arc::new(Inner { found, annotated, finer, label, unknown, name }) })
+    }
+
+    /// Cells that vote, and those that do not.
+    fn split(&self, labels: &Categorical, seed: u64) -> Result<HoldOut> {
+        let Some(share) = self.held_out else {
+            return Ok(HoldOut { train: (0..labels.len()).collect(), held_out: Vec::new(), whole: Vec::new() });
+        };
+        Ok(hold_out(labels, share, &Rng::new(seed))?)
+    }
+
+    /// `None` where no cell is held out.
+    fn annotate_config(&self) -> Result<Option<AnnotateConfig>> {
+        if self.held_out.is_none() {
+            let given = [
+                ("limits_by_class", self.limits == LimitScope::ByClass),
+                ("false_rejection_rate", self.false_rejection_rate.is_some()),
+            ];
+            return match given.iter().find(|(_, given)| *given) {
+                Some((name, _)) => Err(Error::usage(format!("`{name}` has no effect without `.held_out(0.2)`"))),
+                None => Ok(None),
+            };
+        }
+        let default = AnnotateConfig::default();
+        let config = AnnotateConfig {
+            false_rejection_rate: self.false_rejection_rate.unwrap_or(default.false_rejection_rate),
+            probability: self.rejection.min_confidence.map_or(default.probability, Limit::Given),
+            novelty: self.rejection.max_novelty.map_or(default.novelty, Limit::Given),
+            limits: self.limits,
+            ..default
+        };
+        config.validate()?;
+        Ok(Some(config))
     }
 
     fn resolved(&self) -> Result<TransferConfig> {
@@ -144,6 +238,10 @@ pub struct Transferred {
 
 struct Inner {
     found: LabelTransfer,
+    /// Where cells are held out.
+    annotated: Option<Annotated>,
+    /// With the name of their column.
+    finer: Option<(String, LevelTransfer)>,
     /// The labels in all levels of the reference's column, by whose order they have its colours.
     label: Categorical,
     unknown: Option<Vec<bool>>,
@@ -170,9 +268,45 @@ impl Transferred {
         Column::numbers(&self.column_name("_score"), &self.inner.found.confidence)
     }
 
+    /// Probability of the label, calibrated on cells that [`Transfer::held_out`] keeps from voting.
+    ///
+    /// # Errors
+    /// Where no cell is held out.
+    pub fn probability(&self) -> Result<Column> {
+        Ok(Column::numbers(&self.column_name("_probability"), &self.annotated()?.query.probability))
+    }
+
+    /// Why a cell is unknown, `novel` or `low_probability`; none for those that keep their label.
+    ///
+    /// # Errors
+    /// Where no cell is held out.
+    pub fn reason(&self) -> Result<Column> {
+        Ok(Column::new(&self.column_name("_reason"), Values::Category(self.annotated()?.query.reasons()), None))
+    }
+
+    /// The limits that were chosen on the held-out cells, of all together and by class.
+    ///
+    /// # Errors
+    /// Where no cell is held out.
+    pub fn annotated(&self) -> Result<&tutti::downstream::Annotated> {
+        let fix = "no cell is held out; add `.held_out(0.2)` before `.run()`";
+        self.inner.annotated.as_ref().ok_or_else(|| Error::usage(fix))
+    }
+
+    /// The finer label of every query cell, which [`Transfer::finer`] asks for.
+    ///
+    /// # Errors
+    /// Where it was not asked for.
+    pub fn finer_labels(&self) -> Result<Column> {
+        let fix = "no finer labels were asked for; add `.finer(\"COLUMN\")` before `.run()`";
+        let (name, finer) = self.inner.finer.as_ref().ok_or_else(|| Error::usage(fix))?;
+        Ok(Column::new(&format!("predicted_{name}"), Values::Category(finer.label.clone()), None))
+    }
+
     /// How unusual it is among the reference to be this far from its neighbours, 0 to 1.
     pub fn novelty(&self) -> Column {
-        Column::numbers(&self.column_name("_novelty"), &self.inner.found.novelty)
+        let of_annotated = self.inner.annotated.as_ref().and_then(|a| a.query.novelty.as_ref());
+        Column::numbers(&self.column_name("_novelty"), of_annotated.unwrap_or(&self.inner.found.novelty))
     }
 
     /// Which cells are unknown by the limits that were given; none without limits.

@@ -1,5 +1,6 @@
 //! The prelude as a notebook uses it.
 
+mod annotation;
 mod errors;
 mod kernel;
 mod lineages;

@@ -1,0 +1,121 @@
+//! Cells named after a reference, with limits, finer labels and genes.
+
+use super::*;
+
+/// Four clusters in the reference, five in the query, which is of another batch.
+fn reference_and_query() -> (Cells, Cells, String) {
+    let cells = clusters();
+    let new = cells.obs("cell_type").unwrap().levels()[4].clone();
+    let reference = cells.only("batch", &["batch_1"]).unwrap().without("cell_type", &[&new]).unwrap();
+    (reference, cells.without("batch", &["batch_1"]).unwrap(), new)
+}
+
+fn short_annotate(reference: &Cells, query: &Cells) -> Annotate {
+    annotate(reference, query, "cell_type").scenario("rna-to-rna").n_steps(100).quiet()
+}
+
+fn number(table: &Table, column: &str, row: usize) -> f32 {
+    table.column(column).unwrap().to_numbers().unwrap()[row]
+}
+
+#[test]
+fn limits_by_class_are_those_of_the_class_that_a_cell_is_called() {
+    let (reference, query, new) = reference_and_query();
+    // A rate of 0.2 for each of the two limits needs four cells of a class.
+    let run = short_annotate(&reference, &query).held_out(0.5).false_rejection_rate(0.4);
+    let (overall, found) = (run.run().unwrap(), run.limits_by_class().run().unwrap());
+    assert_eq!((overall.limits().unwrap().n_rows(), found.limits().unwrap().n_rows()), (1, 4));
+    assert_eq!(overall.probability().to_numbers().unwrap(), found.probability().to_numbers().unwrap());
+    let (limits, labels) = (found.limits().unwrap(), found.labels().categorical().unwrap());
+    let (p, novelty) = (found.probability().to_numbers().unwrap(), found.novelty().to_numbers().unwrap());
+    for (i, unknown) in found.unknown().into_iter().enumerate() {
+        let class = labels.codes()[i].unwrap() as usize;
+        let beyond = p[i] < number(&limits, "least probability", class) || novelty[i] > number(&limits, "largest novelty", class);
+        assert_eq!(unknown, beyond, "cell {i}");
+    }
+    let truth = query.obs("cell_type").unwrap().values();
+    let of_new: Vec<usize> = (0..query.n_cells()).filter(|i| truth[*i].as_deref() == Some(&new)).collect();
+    assert!(of_new.iter().all(|i| found.unknown()[*i]));
+    assert!(format!("{found:?}").contains("limits by class; of all together"), "{found:?}");
+    let refused = run.limits_by_class().no_rejection().run().unwrap_err().to_string();
+    assert!(refused.contains("`limits` is by class"), "{refused}");
+}
+
+#[test]
+fn finer_labels_keep_to_the_type_and_genes_are_those_of_a_list() {
+    let (reference, query, _) = reference_and_query();
+    let types = reference.obs("cell_type").unwrap().values();
+    let finer: Vec<String> = types.iter().enumerate().map(|(i, t)| format!("{} {}", t.clone().unwrap(), i % 2)).collect();
+    let reference = reference.with_obs("finer", Column::categories("finer", &finer)).unwrap();
+    let found = short_annotate(&reference, &query).no_rejection().finer("finer").run().unwrap();
+    let (finer, labels) = (found.finer_labels().unwrap(), found.labels().values());
+    assert_eq!(finer.name(), "predicted_finer");
+    assert!(finer.values().iter().zip(&labels).all(|(f, l)| f.as_ref().unwrap().starts_with(l.as_ref().unwrap())));
+    let none = short_annotate(&reference, &query).run().unwrap().finer_labels().unwrap_err().to_string();
+    assert!(none.contains("`.finer("), "{none}");
+
+    let table = found.determinant_genes(20).unwrap();
+    let (classes, genes) = (table.column("cell_type").unwrap().values(), table.column("gene").unwrap().values());
+    let class = classes[0].clone().unwrap();
+    // Three of its genes, and one that is not among them.
+    let own: Vec<String> = (0..3).map(|i| genes[i].clone().unwrap()).collect();
+    let other = (1..).map(|i| format!("gene_{i}")).find(|g| genes[..20].iter().all(|own| own.as_ref() != Some(g))).unwrap();
+    let markers = own.iter().chain([&other]).map(|gene| (class.clone(), gene.clone()));
+    let hits = found.marker_hits(20, markers.chain([("nothing".into(), "gene_1".into())])).unwrap();
+    assert_eq!((hits.n_rows(), number(&hits, "markers", 0), number(&hits, "hits", 0)), (1, 4.0, 3.0));
+    let chance = 20.0 / reference.gene_names().len() as f32;
+    assert_eq!((number(&hits, "rate", 0), number(&hits, "chance", 0)), (0.75, chance));
+    assert!(found.marker_hits(20, [("nothing", "gene_1")]).unwrap_err().to_string().contains(&class));
+}
+
+#[test]
+fn genes_of_another_species_are_joined_by_a_table() {
+    let (reference, query, _) = reference_and_query();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("orthologues.csv");
+    // The same names on both sides: with the table the result is that without it.
+    let lines: String = reference.gene_names().iter().map(|gene| format!("{gene},{gene}\n")).collect();
+    std::fs::write(&path, lines).unwrap();
+    let plain = short_annotate(&reference, &query).run().unwrap();
+    let through = short_annotate(&reference, &query).orthologues(&path).run().unwrap();
+    assert_eq!(plain.embedding().array(), through.embedding().array());
+    let half: String = reference.gene_names().iter().take(50).map(|gene| format!("{gene},{gene}\n")).collect();
+    std::fs::write(&path, half).unwrap();
+    let fewer = short_annotate(&reference, &query).orthologues(&path).run().unwrap();
+    assert_ne!(plain.embedding().array(), fewer.embedding().array());
+    assert!(short_annotate(&reference, &query).orthologues("none.csv").run().unwrap_err().to_string().contains("none.csv"));
+}
+
+#[test]
+fn votes_are_calibrated_on_cells_that_do_not_vote() {
+    let (reference, query, new) = reference_and_query();
+    let model = short(&clusters()).n_epochs(8).train().unwrap();
+    let (x, z) = (model.embed(&reference).unwrap(), model.embed(&query).unwrap());
+    let run = transfer_with(&x, "cell_type", &z).n_neighbors(10).held_out(0.5).false_rejection_rate(0.4);
+    let found = run.limits_by_class().finer("cell_type").run().unwrap();
+    let annotated = found.annotated().unwrap();
+    assert_eq!(annotated.by_class.len(), 4);
+    let held_out: usize = annotated.by_class.iter().map(|c| c.n_held_out).sum();
+    assert_eq!(held_out, annotated.held_out.n_cells());
+    let (labels, p) = (found.labels().values(), found.probability().unwrap().to_numbers().unwrap());
+    let novelty = found.novelty().to_numbers().unwrap();
+    for (i, unknown) in found.unknown().into_iter().enumerate() {
+        let class = annotated.by_class.iter().find(|c| Some(&c.class) == labels[i].as_ref()).unwrap();
+        let beyond = p[i] < class.limits.min_confidence.unwrap() || novelty[i] > class.limits.max_novelty.unwrap();
+        assert_eq!(unknown, beyond, "cell {i}");
+        assert_eq!(unknown, found.reason().unwrap().values()[i].is_some());
+    }
+    // The finer labels are the coarse ones again.
+    assert_eq!(found.finer_labels().unwrap().values(), labels);
+    let truth = query.obs("cell_type").unwrap().values();
+    let right = (0..query.n_cells()).filter(|i| truth[*i] == labels[*i]).count();
+    let known = truth.iter().filter(|t| t.as_deref() != Some(&new)).count();
+    assert!(right as f64 > 0.9 * known as f64);
+
+    let plain = transfer(&x, "cell_type", &z).unwrap();
+    for message in [plain.probability().unwrap_err(), plain.reason().unwrap_err(), plain.annotated().unwrap_err()] {
+        assert!(message.to_string().contains("`.held_out(0.2)`"), "{message}");
+    }
+    let refused = transfer_with(&x, "cell_type", &z).limits_by_class().run().unwrap_err().to_string();
+    assert!(refused.contains("`limits_by_class` has no effect without"), "{refused}");
+}
