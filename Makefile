@@ -23,7 +23,7 @@ help: ## this list
 	@echo 'make test                    all tests, those of the R package and of the notebooks too'
 	@echo 'make test-r                  the R package alone: source package, installation without a network, R CMD check'
 	@echo 'make test-notebooks          the notebook kernel: its tests, all notebooks executed, JupyterLab in a browser'
-	@echo 'make docs                    pages of all notebooks and R vignettes, in target/docs'
+	@echo 'make docs                    pages of all notebooks and R vignettes; the first is target/docs/index.html'
 	@echo 'make lint                    format, clippy and documentation, warnings are errors'
 	@echo 'make bench                   times of the hot paths; other tools: see benches/README.md'
 	@echo 'make bench-paper             the comparisons of the CONCORD paper in small; other tools: PEERS="harmony=/path/to/python ..."'
@@ -65,6 +65,8 @@ docs: setup-r setup-notebook
 	for page in r-package/vignettes/*.Rmd; do \
 		R_LIBS=target/docs/.library Rscript -e 'rmarkdown::render("'$$page'", output_dir = "target/docs/r", quiet = TRUE)' || exit 1; \
 	done
+	target/notebook/venv/bin/python jupyter/tests/index.py target/docs
+	@echo 'open target/docs/index.html'
 
 lint: setup
 	cargo fmt --all --check

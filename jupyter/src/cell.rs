@@ -22,8 +22,12 @@ pub struct Cell {
     pub outcome: Option<Outcome>,
     /// All that it printed is here.
     pub flushed: bool,
+    /// Whether it was compiled and runs.
+    pub begun: bool,
     /// How often the user interrupted it.
     pub interrupts: usize,
+    /// Whether nothing has come of the last interrupt.
+    pub unanswered: bool,
     /// The last line of standard error.
     held: String,
     /// The last that was shown of it.
@@ -59,7 +63,9 @@ impl Cell {
             stop_on_error: asked.stop_on_error,
             outcome: None,
             flushed: false,
+            begun: false,
             interrupts: 0,
+            unanswered: false,
             held: String::new(),
             shown: String::new(),
             panic: None,
@@ -86,6 +92,10 @@ impl Cell {
                 self.panicked = true;
                 return Vec::new();
             }
+            Event::Begun => {
+                self.begun = true;
+                return Vec::new();
+            }
             Event::Connected { .. } => return Vec::new(),
             Event::Pong => {
                 self.flushed = true;
@@ -98,6 +108,7 @@ impl Cell {
             }
             Event::Interrupted(text) => {
                 self.kept = Some(text);
+                self.unanswered = false;
                 return Vec::new();
             }
             Event::Stream { .. } | Event::Display(_) | Event::Warning(_) => {}
@@ -232,10 +243,11 @@ mod tests {
     #[test]
     fn an_interrupted_call_says_what_is_kept() {
         let mut cell = cell();
-        cell.interrupts = 1;
+        (cell.interrupts, cell.unanswered) = (1, true);
         cell.event(Event::Interrupted("the model of epoch 3 is kept".into()));
         let problem = cell.problem(&Outcome::Ran(Vec::new())).unwrap();
         assert_eq!((problem.ename.as_str(), problem.evalue.as_str()), ("interrupted", "the model of epoch 3 is kept"));
+        assert!(!cell.unanswered, "the next interrupt is of the next call");
         assert!(cell.problem(&Outcome::Lost).unwrap().evalue.contains("lost"));
     }
 }

@@ -30,6 +30,8 @@ pub enum Event {
         /// Where, as `file:line:column`.
         location: String,
     },
+    /// The cell is compiled and begins.
+    Begun,
     /// The cell ended by a panic.
     Panicked,
     /// The cell ended at a `?`.

@@ -8,6 +8,7 @@ use jupyter_protocol::JupyterKernelspec;
 
 use crate::error::{Error, Result};
 use crate::library::{LIBRARY, Library, remove};
+use crate::registry::{Registered, remember, remembered};
 use crate::standard;
 
 /// Name of the kernel in `jupyter kernelspec list`, and of the folder of the prelude.
@@ -40,12 +41,15 @@ impl Install {
             return Err(Error::Build(problem));
         }
         let folder = library_folder()?;
+        let mut kernels = remembered(&folder);
         add_standard_source();
         eprintln!("Building the prelude (some minutes the first time) ...");
         let library = Library::build(&workspace, &self.profile, &folder)?;
         let program = std::env::current_exe().map_err(|source| Error::File { path: "tutti-jupyter".into(), source })?;
         let spec = kernel_folder(self.prefix.as_deref())?;
         write_kernel(&spec, &program, &library)?;
+        kernels.push(spec.clone());
+        remember(&folder, kernels)?;
         println!("prelude: {} ({})", folder.display(), library.rustc);
         println!("kernel:  {}", spec.display());
         println!("Open a notebook with `jupyter lab` and choose the kernel «Rust (Tutti)».");
@@ -64,20 +68,36 @@ fn add_standard_source() {
     }
 }
 
-/// Runs `tutti-jupyter uninstall`.
+/// Runs `tutti-jupyter uninstall`: removes the kernel wherever it was registered, and the prelude.
 pub fn uninstall() -> Result<()> {
-    for folder in [kernel_folder(None)?, library_folder()?] {
-        let was_there = folder.exists();
-        remove(&folder)?;
-        println!("{}: {}", folder.display(), if was_there { "removed" } else { "was not there" });
+    let library = library_folder()?;
+    let mut kernels = remembered(&library);
+    kernels.push(kernel_folder(None)?);
+    kernels.sort();
+    kernels.dedup();
+    for folder in kernels {
+        match Registered::in_folder(&folder) {
+            None if folder.exists() => println!("{}: left, it is not of this program", folder.display()),
+            Some(found) if found.library != library => {
+                println!("{}: left, it uses the prelude in {}", folder.display(), found.library.display());
+            }
+            _ => remove_and_tell(&folder)?,
+        }
     }
+    remove_and_tell(&library)
+}
+
+fn remove_and_tell(folder: &Path) -> Result<()> {
+    let was_there = folder.exists();
+    remove(folder)?;
+    println!("{}: {}", folder.display(), if was_there { "removed" } else { "was not there" });
     Ok(())
 }
 
 /// Where the prelude lies; `TUTTI_JUPYTER_LIBRARY` names another place.
 pub fn library_folder() -> Result<PathBuf> {
     if let Some(folder) = std::env::var_os(LIBRARY) {
-        return Ok(folder.into());
+        return std::path::absolute(&folder).map_err(|source| Error::File { path: folder.into(), source });
     }
     let data = dirs::data_dir().ok_or_else(|| Error::Build(format!("there is no folder for a user's data; set {LIBRARY}")))?;
     Ok(data.join("tutti-jupyter"))
@@ -85,9 +105,10 @@ pub fn library_folder() -> Result<PathBuf> {
 
 /// Where Jupyter looks for this kernel.
 pub fn kernel_folder(prefix: Option<&Path>) -> Result<PathBuf> {
-    let data = match prefix {
-        Some(prefix) => prefix.join("share/jupyter"),
-        None => jupyter_zmq_client::dirs::user_data_dir()?,
+    let data = match (prefix, std::env::var_os("JUPYTER_DATA_DIR")) {
+        (Some(prefix), _) => std::path::absolute(prefix).unwrap_or_else(|_| prefix.to_owned()).join("share/jupyter"),
+        (None, Some(folder)) => folder.into(),
+        (None, None) => jupyter_zmq_client::dirs::user_data_dir()?,
     };
     Ok(data.join("kernels").join(NAME))
 }

@@ -146,7 +146,8 @@ struct Artifacts {
 
 fn compile(workspace: &Path, profile: &str) -> Result<Artifacts> {
     let mut command = Command::new("cargo");
-    command.args(["build", "--profile", profile, "--message-format", "json-render-diagnostics"]);
+    // The versions that were tested, as `cargo install --locked` takes them for this program.
+    command.args(["build", "--locked", "--profile", profile, "--message-format", "json-render-diagnostics"]);
     if profile != "dev" {
         // The tests' profile takes all packages, so that none is compiled a second time for fewer features.
         command.args(["--package", PACKAGE]);

@@ -1,7 +1,7 @@
 //! `tutti-jupyter`: a Jupyter kernel for Rust notebooks in which Tutti is ready to use.
 //!
 //! Four processes run this one program. The kernel talks to Jupyter (`server`) and has evcxr compile the cells (`session`); evcxr starts
-//! a relay for what cells print (`relay`), which starts the process that runs them, where the prelude is one shared library (`library`);
+//! a relay for what cells print (`relay`), which starts the process that runs them (`runner`), where the prelude is one shared library (`library`);
 //! and cargo, called by evcxr, calls this program as its compiler (`compiler`).
 
 mod cell;
@@ -15,7 +15,9 @@ mod library;
 mod message;
 mod output;
 mod place;
+mod registry;
 mod relay;
+mod runner;
 mod server;
 mod session;
 mod standard;
@@ -42,7 +44,7 @@ struct Arguments {
 enum Command {
     /// Build the prelude once and register the kernel with Jupyter
     Install(Install),
-    /// Remove the kernel and the prelude
+    /// Remove the kernel, wherever it was registered, and the prelude
     Uninstall,
     /// Say what is there and what is missing
     Doctor,
@@ -60,8 +62,7 @@ fn main() -> ExitCode {
         if variable(relay::RELAYED).is_none() {
             relay::run();
         }
-        session::prepare_runner();
-        evcxr::runtime_hook();
+        return runner::run();
     }
     // Cargo calls `RUSTC_WRAPPER RUSTC ARGUMENTS...`.
     let mut arguments = std::env::args_os().skip(1);

@@ -42,13 +42,34 @@ pub fn refused(problem: &evcxr::Error) -> ErrorOutput {
     match problem {
         evcxr::Error::CompilationErrors(errors) => {
             let first = errors.first().map(CompilationError::message).unwrap_or_default();
+            if first.starts_with("error: ") {
+                // Of cargo: the compiler gives the word and the text apart.
+                return plain(&first);
+            }
             let mut lines = Vec::new();
             errors.iter().for_each(|e| compilation_error(e, &mut lines));
             error("compile error", &first, lines)
         }
-        other => {
-            let text = text_of(other);
-            error("error", &text, vec![format!("{RED}{BOLD}error{OFF}: {text}")])
+        other => plain(&text_of(other)),
+    }
+}
+
+fn plain(text: &str) -> ErrorOutput {
+    let text = without_detours(text);
+    error("error", &text, vec![format!("{RED}{BOLD}error{OFF}: {text}")])
+}
+
+/// What cargo says of a dependency that it cannot have: its reasons in a line, without the package that evcxr writes for the cell.
+fn without_detours(text: &str) -> String {
+    let ours = |line: &str| line.starts_with("required by package `ctx ") || line == "Caused by:";
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !ours(line));
+    let mut lines: Vec<&str> = lines.map(|line| line.strip_prefix("error: ").unwrap_or(line)).collect();
+    match text.contains("\nCaused by:") && lines.len() > 3 {
+        // What failed, and the last two reasons, which name the file and the fault.
+        true => [lines[0], lines[lines.len() - 2], lines[lines.len() - 1]].join(": "),
+        false => {
+            lines.dedup();
+            lines.join("\n")
         }
     }
 }
@@ -86,4 +107,20 @@ fn compilation_error(problem: &CompilationError, out: &mut Vec<String>) {
     }
     out.extend(problem.help().iter().map(|help| format!("{BOLD}help{OFF}: {help}")));
     out.extend(problem.evcxr_extra_hint().map(|hint| format!("{BOLD}hint{OFF}: {hint}")));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dependency_that_is_not_there_is_told_in_brief() {
+        let path = "error: failed to get `none`\n\nCaused by:\n  failed to load source for dependency `none`\n\nCaused by:\n  \
+                    unable to update /w/none\n\nCaused by:\n  failed to read `/w/none/Cargo.toml`\n\nCaused by:\n  No such file";
+        assert_eq!(without_detours(path), "failed to get `none`: failed to read `/w/none/Cargo.toml`: No such file");
+        let name = "error: no matching package named `nonesuch` found\nlocation searched: crates.io index\n\
+                    required by package `ctx v1.0.0 (/tmp/x)`\n";
+        assert_eq!(without_detours(name), "no matching package named `nonesuch` found\nlocation searched: crates.io index");
+        assert_eq!(without_detours("something else"), "something else");
+    }
 }

@@ -142,7 +142,10 @@ impl Relay {
         while self.read_stderr()? {}
         let status = self.child.wait()?;
         let said = match status.signal() {
-            Some(signal) => format!("signal {signal}"),
+            Some(signal) => match name_of(signal) {
+                Some(name) => format!("signal {signal}, {name}"),
+                None => format!("signal {signal}"),
+            },
             None => format!("exit code {}", status.code().unwrap_or(1)),
         };
         self.tell(&Event::Ended(said))?;
@@ -154,6 +157,18 @@ impl Relay {
         line.push(b'\n');
         self.kernel.write_all(&line)
     }
+}
+
+/// What commonly sends a signal that ends a process.
+fn name_of(signal: i32) -> Option<&'static str> {
+    Some(match signal {
+        4 => "illegal instruction",
+        6 => "aborted",
+        7 => "bus error",
+        9 => "killed, by the system where memory ran out",
+        11 => "segmentation fault",
+        _ => return None,
+    })
 }
 
 fn readable(pipe: &ChildStderr) -> std::io::Result<bool> {

@@ -24,7 +24,7 @@ use crate::error::Result;
 use crate::event::Event;
 use crate::library::Library;
 use crate::place::{self, IsComplete};
-use crate::session::{Outcome, Runner, Session};
+use crate::session::{Answer, Outcome, Runner, Session};
 
 /// How long a cell may take to stop before the user is told how to end it.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -89,7 +89,6 @@ enum Message {
     /// A cell wants a line from the user.
     Ask {
         prompt: String,
-        secret: bool,
         answer: oneshot::Sender<String>,
     },
     /// The cell with this number was interrupted a while ago.
@@ -177,7 +176,7 @@ impl Kernel {
                     self.warm_while_idle();
                 }
                 Message::Ran(outcome) => self.ran(outcome).await?,
-                Message::Ask { prompt, secret, answer } => self.ask(prompt, secret, answer).await?,
+                Message::Ask { prompt, answer } => self.ask(prompt, answer).await?,
                 Message::StillRunning(count) => self.still_running(count).await?,
                 Message::Silent(count) => {
                     if self.cell.as_ref().is_some_and(|cell| cell.count == count && cell.outcome.is_some()) {
@@ -286,12 +285,12 @@ impl Kernel {
         let to_kernel = self.to_kernel.clone();
         let may_ask = asked.allow_stdin;
         std::thread::spawn(move || {
-            let input = |prompt: String, secret: bool| {
+            let input = |prompt: String| {
                 let (answer, answered) = oneshot::channel();
-                if may_ask && to_kernel.send(Message::Ask { prompt, secret, answer }).is_ok() {
-                    return answered.blocking_recv().unwrap_or_default();
+                if !may_ask || to_kernel.send(Message::Ask { prompt, answer }).is_err() {
+                    return Answer::Nobody;
                 }
-                String::new()
+                answered.blocking_recv().map_or(Answer::Stopped, Answer::Line)
             };
             let outcome = session.lock().unwrap_or_else(PoisonError::into_inner).execute(&asked.code, &input);
             let _ = to_kernel.send(Message::Ran(outcome));
@@ -321,8 +320,16 @@ impl Kernel {
             // A thread that a cell left behind may print later, or the process end.
             return Ok(());
         };
+        if matches!(event, Event::Ended(_)) {
+            // Nobody waits for the answer any more.
+            self.asking = None;
+        }
+        let (begins, asked_before) = (matches!(event, Event::Begun), cell.unanswered);
         for shown in cell.event(event) {
             self.show(shown).await?;
+        }
+        if begins && asked_before {
+            self.ask_to_stop();
         }
         if self.cell.as_ref().is_some_and(|cell| cell.flushed && cell.outcome.is_some()) {
             self.finish_cell().await?;
@@ -395,10 +402,10 @@ impl Kernel {
         dropped
     }
 
-    async fn ask(&mut self, prompt: String, secret: bool, answer: oneshot::Sender<String>) -> Result<()> {
+    async fn ask(&mut self, prompt: String, answer: oneshot::Sender<String>) -> Result<()> {
         let Some(cell) = &self.cell else { return Ok(()) };
         self.asking = Some(answer);
-        Ok(self.stdin.send(InputRequest { prompt, password: secret }.as_child_of(&cell.request)).await?)
+        Ok(self.stdin.send(InputRequest { prompt, password: false }.as_child_of(&cell.request)).await?)
     }
 
     /// True after a shutdown.
@@ -427,26 +434,36 @@ impl Kernel {
         Ok(ends)
     }
 
-    /// The first time the cell is asked to stop, as long calls of the prelude do; the second time its process is ended.
+    /// Asks the cell to stop, as long calls of the prelude do; where nothing has come of that, its process is ended.
     async fn interrupt(&mut self) -> Result<()> {
         let Some(cell) = &mut self.cell else { return Ok(()) };
-        let count = cell.count;
-        if cell.interrupts > 0 {
-            self.runner.kill();
-        } else if !crate::compiling::stop() {
-            self.runner.interrupt();
-            let to_kernel = self.to_kernel.clone();
-            tokio::spawn(async move {
-                tokio::time::sleep(PATIENCE).await;
-                let _ = to_kernel.send(Message::StillRunning(count));
-            });
-        }
+        // A question that waits is answered by that.
+        let was_asking = self.asking.take().is_some();
         cell.interrupts += 1;
+        let again = std::mem::replace(&mut cell.unanswered, !was_asking);
+        match (cell.begun, again) {
+            // Where no compiler runs yet or any more, it is asked once it has begun.
+            (false, _) => {
+                crate::compiling::stop();
+            }
+            (true, false) => self.ask_to_stop(),
+            (true, true) => self.runner.kill(),
+        }
         Ok(())
     }
 
+    fn ask_to_stop(&self) {
+        let Some(cell) = &self.cell else { return };
+        self.runner.interrupt();
+        let (to_kernel, count) = (self.to_kernel.clone(), cell.count);
+        tokio::spawn(async move {
+            tokio::time::sleep(PATIENCE).await;
+            let _ = to_kernel.send(Message::StillRunning(count));
+        });
+    }
+
     async fn still_running(&mut self, count: usize) -> Result<()> {
-        if !self.cell.as_ref().is_some_and(|cell| cell.count == count && cell.interrupts == 1) {
+        if !self.cell.as_ref().is_some_and(|cell| cell.count == count && cell.unanswered) {
             return Ok(());
         }
         let text =

@@ -11,7 +11,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use crate::error::{Error, Result};
 use crate::event::Event;
-use crate::library::{CRATE, LIBRARY, Library};
+use crate::library::{CRATE, Library};
 use crate::relay::SOCKET;
 
 /// evcxr and the process that runs the cells.
@@ -30,6 +30,28 @@ pub enum Outcome {
     Refused(evcxr::Error),
     /// The process that runs the cells ended, and all variables with it.
     Lost,
+}
+
+/// What came of a question of a cell's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// The line that the user typed.
+    Line(String),
+    /// The user pressed stop instead.
+    Stopped,
+    /// The front end takes no questions.
+    Nobody,
+}
+
+impl Answer {
+    /// As the prelude reads it.
+    fn line(&self) -> String {
+        match self {
+            Self::Line(text) => format!("+{}", text.replace(['\r', '\n'], " ")),
+            Self::Stopped => "!".into(),
+            Self::Nobody => "-".into(),
+        }
+    }
 }
 
 impl Session {
@@ -65,9 +87,10 @@ impl Session {
         Ok(session)
     }
 
-    /// Runs a cell. `input` asks the user for a line: prompt, and whether it is a secret.
-    pub fn execute(&mut self, code: &str, input: &dyn Fn(String, bool) -> String) -> Outcome {
-        let mut callbacks = EvalCallbacks { input_reader: &|request| input(request.prompt, request.is_password) };
+    /// Runs a cell. `input` asks the user for a line.
+    pub fn execute(&mut self, code: &str, input: &dyn Fn(String) -> Answer) -> Outcome {
+        let asked = |prompt: &str| prompt.replace("%0A", "\n").replace("%3A", ":").replace("%25", "%");
+        let mut callbacks = EvalCallbacks { input_reader: &|request| input(asked(&request.prompt)).line() };
         let outcome = self.context.execute_with_callbacks(code, &mut callbacks);
         match outcome {
             Ok(outputs) => {
@@ -171,24 +194,5 @@ impl Runner {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Process> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// What a process that runs cells does before evcxr takes it over: loads the prelude, so that the first cell that uses it does not wait,
-/// and lets it set what happens at a panic and at Ctrl-C.
-pub fn prepare_runner() {
-    let Some(folder) = std::env::var_os(LIBRARY) else { return };
-    let Ok(library) = Library::load(folder.as_ref()) else { return };
-    // SAFETY: the library is the prelude that this program built; loading it runs no code but Rust's own.
-    match unsafe { libloading::Library::new(library.path()) } {
-        Ok(loaded) => {
-            // SAFETY: the prelude declares this function without arguments and result.
-            if let Ok(init) = unsafe { loaded.get::<extern "C" fn()>(b"tutti_notebook_init\0") } {
-                init();
-            }
-            // It stays until the process ends.
-            std::mem::forget(loaded);
-        }
-        Err(e) => eprintln!("the prelude could not be loaded: {e}"),
     }
 }

@@ -84,6 +84,7 @@ def main() -> int:
         html, _ = HTMLExporter().from_notebook_node(executed)
         # Pages link to pages.
         html = re.sub(r'(href="[^":]*)\.ipynb', r"\1.html", html)
+        html = re.sub(r'href="\.\./r-package/vignettes/([^":]*)\.Rmd', r'href="r/\1.html', html)
         (folder / f"{file.stem}.html").write_text(html)
     print(f"{len(files) - failed} passed, {failed} failed")
     return 1 if failed else 0

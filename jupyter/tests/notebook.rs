@@ -6,14 +6,14 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use jupyter_protocol::messaging::{
-    CompleteRequest, ExecuteReply, ExecuteRequest, InspectRequest, InterruptRequest, JupyterMessage, JupyterMessageContent,
-    KernelInfoRequest, ReplyStatus, ShutdownRequest, Stdio as Name,
+    CompleteRequest, ExecuteReply, ExecuteRequest, InputReply, InspectRequest, InterruptRequest, JupyterMessage,
+    JupyterMessageContent, KernelInfoRequest, ReplyStatus, ShutdownRequest, Stdio as Name,
 };
 use jupyter_protocol::{ConnectionInfo, ExecutionState, Transport};
 use jupyter_zmq_client::{
-    ClientControlConnection, ClientIoPubConnection, ClientShellConnection, create_client_control_connection,
-    create_client_iopub_connection, create_client_shell_connection_with_identity, peek_ports_with_listeners,
-    peer_identity_for_session,
+    ClientControlConnection, ClientIoPubConnection, ClientShellConnection, ClientStdinConnection,
+    create_client_control_connection, create_client_iopub_connection, create_client_shell_connection_with_identity,
+    create_client_stdin_connection_with_identity, peek_ports_with_listeners, peer_identity_for_session,
 };
 use serde_json::Value;
 
@@ -41,6 +41,7 @@ struct Notebook {
     shell: ClientShellConnection,
     iopub: ClientIoPubConnection,
     control: ClientControlConnection,
+    stdin: ClientStdinConnection,
     folder: tempfile::TempDir,
 }
 
@@ -132,14 +133,15 @@ impl Notebook {
         }
         let kernel = command.spawn().unwrap();
         let identity = peer_identity_for_session("tests").unwrap();
-        let mut shell = create_client_shell_connection_with_identity(&connection, "tests", identity).await.unwrap();
+        let mut shell = create_client_shell_connection_with_identity(&connection, "tests", identity.clone()).await.unwrap();
+        let stdin = create_client_stdin_connection_with_identity(&connection, "tests", identity).await.unwrap();
         let iopub = create_client_iopub_connection(&connection, "", "tests").await.unwrap();
         let control = create_client_control_connection(&connection, "tests").await.unwrap();
         shell.send(KernelInfoRequest {}.into()).await.unwrap();
         let info = shell.read().await.unwrap();
         let JupyterMessageContent::KernelInfoReply(info) = info.content else { panic!("{info:?}") };
         assert_eq!(info.language_info.name, "rust");
-        let mut notebook = Self { kernel, shell, iopub, control, folder };
+        let mut notebook = Self { kernel, shell, iopub, control, stdin, folder };
         // The subscription is there once something comes.
         notebook.run("();").await.ok();
         notebook
@@ -304,6 +306,26 @@ async fn an_interrupt_stops_and_keeps() {
     let ran = notebook.run("model.embed(&cells)?.n_cells() == cells.n_cells()").await.ok();
     assert_eq!(ran.result().as_deref(), Some("true"), "the model trained so far");
 
+    // What has nothing to keep ends too, and the next stop is as soft as the first.
+    let big = "let mut state = 1u32;\nlet number = || { state = state.wrapping_mul(1664525).wrapping_add(1013904223); (state >> 8) as f32 };\n\
+               let array = tutti_notebook::ndarray::Array2::from_shape_simple_fn((40000, 20), number);\n\
+               let big: Embedding = Embedding::from_array(\"big\", array, \"euclidean\")?;";
+    notebook.run(&format!("let big: Embedding = {{ {big} big }};")).await.ok();
+    for call in ["umap(&big)?", "leiden(&big)?"] {
+        let code = format!(
+            "println!(\"{{}}gun\", \"be\");\nstd::thread::sleep(std::time::Duration::from_millis(200));\nlet done = {call};"
+        );
+        let (ran, seconds) = notebook.interrupt_at("begun", &code).await;
+        let ran = ran.failed("interrupted");
+        assert_eq!(ran.error().unwrap().1, "stopped by the user before there was a result");
+        assert!(seconds < 1.5, "{call} goes on for {seconds} s");
+        println!("{call} stops within {seconds:.2} s");
+    }
+    assert_eq!(
+        notebook.run("(big.n_cells(), model.embed(&cells)?.n_cells())").await.ok().result().as_deref(),
+        Some("(40000, 1000)")
+    );
+
     // What waits behind a failed cell is not run; what is sent later is.
     let (first, second) = (notebook.send("let n: u8 = \"x\".parse()?;").await, notebook.send("let late = 1;").await);
     assert_eq!(notebook.outputs(&first).await.reply.status, ReplyStatus::Error);
@@ -340,16 +362,70 @@ async fn tensors_of_different_cells_train_together() {
     notebook.close().await;
 }
 
+/// What a cell reads of standard input is at its end at once, for the programs that it starts too, and nothing is taken from the cells after it.
+#[tokio::test]
+async fn standard_input_is_empty_and_questions_are_asked() {
+    let mut notebook = Notebook::open().await;
+    let code = "let mut line = String::new();\nlet n: usize = std::io::stdin().read_line(&mut line)?;";
+    notebook.run(code).await.ok();
+    let code = "let read = std::process::Command::new(\"cat\").output()?.stdout.len();";
+    notebook.run(code).await.ok();
+    assert_eq!(notebook.run("(n, line, read)").await.ok().result().as_deref(), Some("(0, \"\", 0)"));
+
+    // A front end that allows no questions, as nbclient, gets an error.
+    let code = "let name = input(\"which column: cell_type (or 100 %)?\")?;";
+    let ran = notebook.run(code).await.failed("error");
+    assert!(ran.error().unwrap().1.contains("`which column: cell_type (or 100 %)?` cannot be asked here"), "{ran:?}");
+
+    let asking = |code: &str| -> JupyterMessage {
+        let mut request = ExecuteRequest::new(code.to_owned());
+        request.allow_stdin = true;
+        request.into()
+    };
+    let request = asking(&format!("{code}\nlet length = name.len();"));
+    notebook.shell.send(request.clone()).await.unwrap();
+    let asked = tokio::time::timeout(Duration::from_secs(60), notebook.stdin.read()).await.expect("a question").unwrap();
+    let JupyterMessageContent::InputRequest(question) = &asked.content else { panic!("{asked:?}") };
+    assert_eq!(question.prompt, "which column: cell_type (or 100 %)?");
+    let answer = InputReply { value: " batch: µ ".into(), ..Default::default() };
+    notebook.stdin.send(JupyterMessage::new(answer, Some(&asked))).await.unwrap();
+    notebook.outputs(&request).await.ok();
+    assert_eq!(notebook.run("(name, length)").await.ok().result().as_deref(), Some("(\" batch: µ \", 11)"));
+
+    // Stop is an answer too.
+    let request = asking("let other = input(\"and now?\")?;");
+    notebook.shell.send(request.clone()).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(60), notebook.stdin.read()).await.expect("a question").unwrap();
+    let pressed = Instant::now();
+    notebook.control.send(InterruptRequest {}.into()).await.unwrap();
+    let ran = notebook.outputs(&request).await.failed("interrupted");
+    assert!(pressed.elapsed() < Duration::from_secs(1), "{:?}", pressed.elapsed());
+    assert_eq!(ran.error().unwrap().1, "stopped by the user instead of an answer to `and now?`");
+    assert_eq!(notebook.run("length").await.ok().result().as_deref(), Some("11"), "variables live on");
+    notebook.close().await;
+}
+
 #[tokio::test]
 async fn dependencies_completion_and_inspection() {
     let mut notebook = Notebook::open().await;
+    // A crate of the user's, added and used in one cell, and in the next beside the prelude.
     let own = notebook.folder.path().join("own");
     std::fs::create_dir_all(own.join("src")).unwrap();
     std::fs::write(own.join("Cargo.toml"), "[package]\nname = \"own\"\nversion = \"1.0.0\"\nedition = \"2024\"\n").unwrap();
     std::fs::write(own.join("src/lib.rs"), "/// Twice the number.\npub fn twice(x: f64) -> f64 { 2.0 * x }\n").unwrap();
-    notebook.run(&format!(":dep own = {{ path = {:?} }}", own.display().to_string())).await.ok();
-    notebook.run("let four = own::twice(2.0);").await.ok();
-    assert_eq!(notebook.run("four").await.ok().result().as_deref(), Some("4.0"));
+    let dep = format!(":dep own = {{ path = {:?} }}\nlet four = own::twice(2.0);", own.display().to_string());
+    notebook.run(&dep).await.ok();
+    let code = "let n = own::twice(simulate(\"three_clusters\")?.n_cells() as f64);\n(four, n)";
+    assert_eq!(notebook.run(code).await.ok().result().as_deref(), Some("(4.0, 2000.0)"));
+
+    // One that there is not leaves the notebook as it was.
+    let none = format!(":dep none = {{ path = {:?} }}\nlet five = 5;", own.with_file_name("none").display().to_string());
+    let ran = notebook.run(&none).await;
+    assert_eq!(ran.reply.status, ReplyStatus::Error, "{ran:?}");
+    let text = ran.error().unwrap().1;
+    assert!(text.contains("none") && text.contains("Cargo.toml") && text.lines().count() == 1, "{text}");
+    assert_eq!(notebook.run("own::twice(four)").await.ok().result().as_deref(), Some("8.0"));
+    notebook.run("five").await.failed("compile error");
 
     let code = "let é = 1; simul";
     let asked = CompleteRequest { code: code.into(), cursor_pos: code.chars().count() };
@@ -369,4 +445,60 @@ async fn dependencies_completion_and_inspection() {
     let JupyterMessageContent::InspectReply(reply) = notebook.shell.read().await.unwrap().content else { panic!() };
     assert!(reply.found, "{reply:?}");
     notebook.close().await;
+}
+
+/// What `uninstall` and `doctor` find, of a prelude and kernels that are made up.
+#[test]
+fn a_kernel_is_removed_wherever_it_was_registered() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let (library, user) = (at("library"), at("jupyter"));
+    let kernels = [at("one/share/jupyter/kernels/tutti"), at("two/share/jupyter/kernels/tutti"), user.join("kernels/tutti")];
+    let spec = |library: &Path| {
+        let env = serde_json::json!({ "TUTTI_JUPYTER_LIBRARY": library });
+        serde_json::json!({ "argv": [PROGRAM, "run"], "display_name": "Rust (Tutti)", "language": "rust", "env": env })
+            .to_string()
+    };
+    std::fs::create_dir_all(&library).unwrap();
+    std::fs::write(library.join("kernels.json"), serde_json::to_string(&kernels[..2]).unwrap()).unwrap();
+    for kernel in &kernels {
+        std::fs::create_dir_all(kernel).unwrap();
+        std::fs::write(kernel.join("kernel.json"), spec(&library)).unwrap();
+    }
+    // The second place was taken by another prelude since.
+    std::fs::write(kernels[1].join("kernel.json"), spec(&at("another"))).unwrap();
+    let run = |command: &str| {
+        let mut program = Command::new(PROGRAM);
+        let output = program.arg(command).env("TUTTI_JUPYTER_LIBRARY", &library).env("JUPYTER_DATA_DIR", &user).output().unwrap();
+        (output.status.success(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (well, said) = run("doctor");
+    let line = |part: &str| said.lines().find(|l| l.contains(part)).unwrap_or_else(|| panic!("no {part} in {said}"));
+    assert!(!well && line("cargo").starts_with("ok ") && line("  prelude  ").starts_with("missing "), "{said}");
+    assert!(line(&kernels[0].display().to_string()).starts_with("ok "), "{said}");
+    let taken = line(&kernels[1].display().to_string());
+    assert!(taken.starts_with("missing ") && taken.ends_with(&format!("--prefix {}`", at("two").display())), "{said}");
+
+    let (well, said) = run("uninstall");
+    assert!(well && said.contains("it uses the prelude in"), "{said}");
+    let there = [&kernels[0], &kernels[1], &kernels[2], &library].map(|path| path.exists());
+    assert_eq!(there, [false, true, false, false], "{said}");
+    let (_, said) = run("doctor");
+    assert!(said.lines().any(|l| l.starts_with("missing") && l.ends_with("`tutti-jupyter install`")), "{said}");
+}
+
+/// `install` remembers where it registered the kernel, and `doctor` finds it there.
+#[test]
+fn what_was_installed_is_found() {
+    let library = library();
+    let kernel = library.parent().unwrap().join("share/jupyter/kernels/tutti");
+    let remembered: Vec<PathBuf> = serde_json::from_str(&std::fs::read_to_string(library.join("kernels.json")).unwrap()).unwrap();
+    assert_eq!(remembered, std::slice::from_ref(&kernel));
+    let none = tempfile::tempdir().unwrap();
+    let mut doctor = Command::new(PROGRAM);
+    let output =
+        doctor.arg("doctor").env("TUTTI_JUPYTER_LIBRARY", library).env("JUPYTER_DATA_DIR", none.path()).output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{said}");
+    assert!(said.lines().any(|l| l.starts_with("ok ") && l.contains(&kernel.display().to_string())), "{said}");
 }

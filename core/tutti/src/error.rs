@@ -113,6 +113,9 @@ pub enum Error {
     /// A matrix factorisation did not succeed.
     #[error("matrix factorisation failed: {0}")]
     Linalg(#[from] ndarray_linalg::error::LinalgError),
+    /// The caller asked a call to end before it had a result, see [`crate::observe::CancelToken::guard`].
+    #[error("stopped before there was a result")]
+    Stopped,
     /// The thread pool could not be started.
     #[error("could not start {n_threads} threads: {message}; ask for fewer with `threads`")]
     Threads {

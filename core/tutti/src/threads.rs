@@ -1,6 +1,9 @@
 //! Worker pool made per top-level call, never the global one.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
 use crate::error::{Error, Result};
+use crate::observe;
 
 /// A pool of worker threads of a chosen size.
 ///
@@ -35,8 +38,13 @@ impl Threads {
         self.pool.current_num_threads()
     }
 
-    /// Runs `work` in the pool: all parallel code inside uses it.
+    /// Runs `work` in the pool: all parallel code inside uses it. What guards the call, see [`observe::CancelToken::guard`], guards it there too.
     pub fn run<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
-        self.pool.install(work)
+        let guard = observe::guard().filter(|_| self.pool.current_thread_index().is_none());
+        let Some(token) = guard else { return self.pool.install(work) };
+        self.pool.broadcast(|_| observe::replace_guard(Some(token.clone())));
+        let outcome = catch_unwind(AssertUnwindSafe(|| self.pool.install(work)));
+        self.pool.broadcast(|_| observe::replace_guard(None));
+        outcome.unwrap_or_else(|reason| resume_unwind(reason))
     }
 }

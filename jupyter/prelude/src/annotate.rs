@@ -28,7 +28,7 @@ use crate::embedding::Embedding;
 use crate::error::{Error, Result};
 use crate::history::History;
 use crate::html::{block, counted, duration, escape, muted, thousands};
-use crate::kernel::Stoppable;
+use crate::kernel::{Stoppable, stoppable};
 use crate::pca::CHOOSE;
 use crate::progress::Reporter;
 use crate::table::Table;
@@ -183,21 +183,25 @@ impl Annotate {
     /// # Errors
     /// A column or setting that there is not; too few common genes; fewer than two classes; a loss that is not finite.
     pub fn run(&self) -> Result<AnnotatedCells> {
-        let running = Stoppable::begin();
+        let running = Stoppable::training();
         self.config.validate()?;
         let threads = Threads::new(self.threads)?;
         let labels = self.reference.obs(&self.label)?.categorical()?.drop_unused();
         let of_reference = self.finer.as_ref().map(|column| self.reference.obs(column)?.categorical()).transpose()?;
         let orthologues = self.orthologue_table()?;
-        let pair = threads.run(|| self.pair(orthologues.as_ref()))?;
-        let (scenario, reason) = self.seen(&threads, &pair)?;
+        let (pair, scenario, reason) = running.run(|| {
+            let pair = threads.run(|| self.pair(orthologues.as_ref()))?;
+            let (scenario, reason) = self.seen(&threads, &pair)?;
+            Ok((pair, scenario, reason))
+        })?;
         let config = self.resolved(scenario)?;
         let split = hold_out(&labels, self.held_out, &Rng::new(config.seed))?;
         let input = CellPredXInput::of_pair(&pair, known(&labels, &split)?)?;
         let notes = pair.prepared.notes.iter().cloned().chain(CellPredX::warnings(&input, &config)?);
         notes.filter(|_| !self.quiet).for_each(|note| warn(&note));
         let (seed, steps) = (config.seed, config.steps_per_round);
-        let mut trainer = CellPredX::trainer(&pair.cells, &input, config, &device(&self.device)?, threads)?;
+        let device = device(&self.device)?;
+        let mut trainer = running.run(|| Ok(CellPredX::trainer(&pair.cells, &input, config, &device, threads)?))?;
         let mut reporter = Reporter::new("cellpredx", self.quiet);
         let outcome = loop {
             match trainer.advance(Duration::from_millis(200), &mut reporter, &running.token) {
@@ -222,7 +226,7 @@ impl Annotate {
 
         let threads = Threads::new(self.threads)?;
         let transfer = TransferConfig { n_neighbors: 15, seed, ..Default::default() };
-        let (embedding, found, finer) = threads.run(|| -> tutti::Result<_> {
+        let named = || -> tutti::Result<_> {
             let embedding = model.embed(pair.cells.source())?;
             let logits = model.logits(embedding.view())?;
             let (logits, z) = (logits.view(), embedding.view());
@@ -231,7 +235,8 @@ impl Annotate {
             let finer =
                 of_reference.map(|finer| finer_labels(&embedding, &labels, &finer, &split, &found, &transfer)).transpose()?;
             Ok((embedding, found, finer))
-        })?;
+        };
+        let (embedding, found, finer) = stoppable(|| Ok(threads.run(named)?))?;
         found.warnings.iter().filter(|_| !self.quiet).for_each(|w| warn(w));
         let inner = Inner { run: self.clone(), model, history: History::new(history), pair, embedding, found, finer, line };
         Ok(AnnotatedCells { inner: Arc::new(inner) })
@@ -484,12 +489,12 @@ impl AnnotatedCells {
     fn determinants(&self, n: usize) -> Result<Vec<ClassDeterminants>> {
         let inner = &self.inner;
         let config = DeterminantConfig { n_genes: n, ..Default::default() };
-        let found = Threads::new(inner.run.threads)?.run(|| {
+        let determined = || {
             let rows: Vec<usize> = (inner.pair.n_reference..inner.pair.cells.n_cells()).collect();
             let query = tutti::data::RowSubset::new(inner.pair.cells.source(), rows);
             determinant_genes(&inner.model, &query, &inner.found.query.kept(), &config)
-        })?;
-        Ok(found)
+        };
+        stoppable(|| Ok(Threads::new(inner.run.threads)?.run(determined)?))
     }
 
     /// What the core found, with the temperature and the limits.

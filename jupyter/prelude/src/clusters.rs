@@ -8,10 +8,9 @@ use crate::builder::changed;
 use crate::column::{Column, Values};
 use crate::embedding::{Embedding, parse_metric};
 use crate::error::Result;
+use crate::kernel::stoppable;
 
 /// Clusters by the Leiden algorithm on the graph of 15 neighbours, at resolution 1, as scanpy has them by default; 0 is the largest.
-///
-/// It cannot be stopped while it runs.
 ///
 /// # Errors
 /// Values that are not finite.
@@ -66,10 +65,11 @@ impl Leiden {
     /// As [`leiden()`]; a setting outside its range.
     pub fn run(&self) -> Result<Column> {
         let metric = self.metric.as_deref().map_or(Ok(self.embedding.raw_metric()), parse_metric)?;
-        let found = Threads::new(self.threads)?.run(|| -> tutti::Result<_> {
+        let clusters = || -> tutti::Result<_> {
             let graph = self.embedding.graph(self.n_neighbors, metric, self.config.seed)?;
             tutti::downstream::leiden(&graph, &self.config)
-        })?;
+        };
+        let found = stoppable(|| Ok(Threads::new(self.threads)?.run(clusters)?))?;
         let note = format!("Leiden at resolution {}, modularity {:.3}", self.config.resolution, found.modularity);
         Ok(Column::new("leiden", Values::Category(numbered(&found.labels)), Some(note)))
     }
@@ -82,7 +82,8 @@ impl Leiden {
 pub fn k_means(embedding: impl Into<Embedding>, n_clusters: usize) -> Result<Column> {
     let embedding = embedding.into();
     let config = KMeansConfig { n_clusters, ..Default::default() };
-    let found = Threads::new(0)?.run(|| tutti::downstream::k_means(embedding.array().view(), &config))?;
+    let x = embedding.array().view();
+    let found = stoppable(|| Ok(Threads::new(0)?.run(|| tutti::downstream::k_means(x, &config))?))?;
     Ok(Column::new("k_means", Values::Category(numbered(&found.labels)), Some(format!("k-means, inertia {:.4}", found.inertia))))
 }
 

@@ -178,19 +178,21 @@ impl ConcordRun {
         let config = self.resolved()?;
         self.check_columns(&config)?;
         let device = device(&self.device)?;
-        let running = Stoppable::begin();
+        let running = Stoppable::training();
         let threads = Threads::new(self.threads)?;
         let used = self.columns.used(&config);
         let cells = self.cells.core(&used)?;
         let mut reporter = Reporter::new("concord", self.quiet);
         let features = self.features.as_deref();
         let how = PrepareConfig { batch: self.columns.batch.as_deref(), n_top_genes: self.hvg, features, ..Default::default() };
-        let (ready, prepared) = threads.run(|| self.cells.inner().prepare(&cells, &how, CHOOSE))?;
-        let warnings = Concord::warnings(&ready, &self.columns, &config)?;
-        warnings.iter().chain(&prepared.notes).filter(|_| !self.quiet).for_each(|w| warn(w));
-
-        let mut trainer = self.trainer(&ready, config, &device, threads)?;
-        let composition = Concord::composition(&mut trainer, &ready, &self.columns)?;
+        let (ready, prepared, composition, mut trainer) = running.run(|| {
+            let (ready, prepared) = threads.run(|| self.cells.inner().prepare(&cells, &how, CHOOSE))?;
+            let warnings = Concord::warnings(&ready, &self.columns, &config)?;
+            warnings.iter().chain(&prepared.notes).filter(|_| !self.quiet).for_each(|w| warn(w));
+            let mut trainer = self.trainer(&ready, config, &device, threads)?;
+            let composition = Concord::composition(&mut trainer, &ready, &self.columns)?;
+            Ok((ready, prepared, composition, trainer))
+        })?;
         let outcome = loop {
             // Short slices: what is shown is as old as a step, and the stop is looked at before each.
             match trainer.advance(Duration::from_millis(200), &mut reporter, &running.token) {

@@ -94,7 +94,7 @@ pub fn warn(message: &str) {
     }
 }
 
-/// Says that training was stopped by the user.
+/// Says that a call was stopped by the user.
 pub(crate) fn interrupted(message: &str) {
     match Target::here() {
         Target::Kernel => write(&frame(&json!({ "interrupted": message }))),
@@ -205,7 +205,7 @@ fn frame(value: &Value) -> String {
 }
 
 /// One write while the lock is held, so that lines of several threads do not mix. A reader that went away ends nothing.
-fn write(text: &str) {
+pub(crate) fn write(text: &str) {
     let mut out = std::io::stdout().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }

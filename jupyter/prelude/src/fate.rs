@@ -11,6 +11,7 @@ use crate::display::{Content, Rich, show};
 use crate::embedding::Embedding;
 use crate::error::{Error, Result};
 use crate::html::{block, muted};
+use crate::kernel::stoppable;
 use crate::lineage::lineages;
 use crate::plot::resolve;
 use crate::table::Table;
@@ -129,7 +130,8 @@ impl FateRun {
         let times = FateTimes::of(&time, &self.early, self.last.as_deref(), self.min_final)?;
         let targets = FateTargets::new(&lineages, &time, &fate, &times)?;
         let config = FateConfig { seed: self.seed, ..Default::default() };
-        let found = tutti::downstream::predict_fates(z.array().view(), &targets, self.test_share, &config, self.threads)?;
+        let (x, share) = (z.array().view(), self.test_share);
+        let found = stoppable(|| Ok(tutti::downstream::predict_fates(x, &targets, share, &config, self.threads)?))?;
         Ok(Fates { inner: Arc::new(Inner { found, name: z.name() }) })
     }
 }

@@ -8,13 +8,13 @@ use crate::builder::changed;
 use crate::display::{Content, Rich, show};
 use crate::embedding::{Embedding, parse_metric, short};
 use crate::error::Result;
+use crate::kernel::stoppable;
 use crate::plot::Plot;
 use crate::plot_3d::Plot3d;
 use crate::shown;
 
-/// Lays cells out in two dimensions, by the distance that the embedding is meant for. The same seed gives the same picture.
-///
-/// Takes seconds for ten thousand cells; it cannot be stopped while it runs.
+/// Lays cells out in two dimensions, by the distance that the embedding is meant for. The same seed gives the same picture. Takes seconds for ten
+/// thousand cells.
 ///
 /// # Errors
 /// Fewer than two cells; values that are not finite.
@@ -90,7 +90,8 @@ impl Umap {
             n => n,
         };
         let config = UmapConfig { metric, n_neighbors, ..self.config };
-        let points = Threads::new(self.threads)?.run(|| tutti::downstream::umap(self.embedding.array().view(), &config))?;
+        let x = self.embedding.array().view();
+        let points = stoppable(|| Ok(Threads::new(self.threads)?.run(|| tutti::downstream::umap(x, &config))?))?;
         let note = format!("UMAP of {}, {n_neighbors} neighbours", self.embedding.name());
         Ok(Layout::new(Embedding::new("X_umap", points, Metric::Euclidean, self.embedding.cells().cloned()).noted(note)))
     }

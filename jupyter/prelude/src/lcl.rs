@@ -22,7 +22,7 @@ use crate::embedding::Embedding;
 use crate::error::{Error, Result};
 use crate::history::History;
 use crate::html::{block, counted, duration, escape, muted, thousands};
-use crate::kernel::Stoppable;
+use crate::kernel::{Stoppable, stoppable};
 use crate::lineage::lineages;
 use crate::pca::CHOOSE;
 use crate::progress::Reporter;
@@ -162,22 +162,24 @@ impl LclRun {
         let config = self.resolved()?;
         let input = self.input(config.seed)?;
         let device = device(&self.device)?;
-        let running = Stoppable::begin();
+        let running = Stoppable::training();
         let threads = Threads::new(self.threads)?;
         let mut reporter = Reporter::new("lcl", self.quiet);
         let how = PrepareConfig { n_top_genes: self.hvg, ..Default::default() };
-        let (ready, prepared) =
-            threads.run(|| self.cells.inner().prepare(&self.cells.core(&[])?, &how, CHOOSE).map_err(Error::from))?;
-        let (trained_on, seen) = match &self.unlabelled {
-            Some(more) => {
-                let rows = threads.run(|| aligned(more, ready.gene_names(), prepared.preprocessing))?;
-                input.with_unlabelled(&ready, rows)?
-            }
-            None => (ready.clone(), input.clone()),
-        };
-        let warnings = Lcl::warnings(&seen, &config)?;
-        warnings.iter().chain(&prepared.notes).filter(|_| !self.quiet).for_each(|w| warn(w));
-        let mut trainer = Lcl::trainer(&trained_on, &seen, config, &device, threads)?;
+        let (prepared, mut trainer) = running.run(|| {
+            let (ready, prepared) =
+                threads.run(|| self.cells.inner().prepare(&self.cells.core(&[])?, &how, CHOOSE).map_err(Error::from))?;
+            let (trained_on, seen) = match &self.unlabelled {
+                Some(more) => {
+                    let rows = threads.run(|| aligned(more, ready.gene_names(), prepared.preprocessing))?;
+                    input.with_unlabelled(&ready, rows)?
+                }
+                None => (ready.clone(), input.clone()),
+            };
+            let warnings = Lcl::warnings(&seen, &config)?;
+            warnings.iter().chain(&prepared.notes).filter(|_| !self.quiet).for_each(|w| warn(w));
+            Ok((prepared, Lcl::trainer(&trained_on, &seen, config, &device, threads)?))
+        })?;
         let outcome = loop {
             match trainer.advance(Duration::from_millis(200), &mut reporter, &running.token) {
                 Ok(State::Running) => {}
@@ -285,8 +287,8 @@ impl LclModel {
     /// # Errors
     /// Cells that lack more than half of the model's genes; values that cannot be used.
     pub fn embed(&self, cells: &Cells) -> Result<Embedding> {
-        let threads = Threads::new(self.inner.threads)?;
-        let array = threads.run(|| -> Result<_> { Ok(self.inner.system.embed(&self.rows(cells)?)?) })?;
+        let embedded = || Ok(self.inner.system.embed(&self.rows(cells)?)?);
+        let array = stoppable(|| Threads::new(self.inner.threads)?.run(embedded))?;
         Ok(Embedding::new("X_lcl", array, Metric::Cosine, Some(cells.clone())).noted("embedded by lcl".into()))
     }
 

@@ -32,8 +32,8 @@
 //!
 //! **The last expression of a cell is shown**, by the method `evcxr_display`; [`show`] shows a value earlier. Names and texts are always taken as text.
 //!
-//! **Stop** (Ctrl-C) ends a training at its next step, and [`ConcordRun::train`] returns the model as it is. Reading, [`umap()`], [`leiden()`],
-//! [`score()`] and [`topology()`] cannot be stopped while they run.
+//! **Stop** (Ctrl-C) ends every long call at its next step. A training returns the model as it is ([`ConcordRun::train`], [`LclRun::train`],
+//! [`Annotate::run`]); what has nothing to keep, such as [`umap()`] or [`score()`], ends in an error.
 //!
 //! **The numbers are those of the command line**: the same seed and settings give the same bits.
 //!
@@ -56,6 +56,7 @@ mod figure;
 mod groups;
 mod history;
 mod html;
+mod input;
 mod kernel;
 mod layout;
 mod lcl;
@@ -89,7 +90,8 @@ pub use fate::{FateRun, Fates, predict_fate};
 pub use figure::Figure;
 pub use groups::{composition, dot_plot, heatmap, river};
 pub use history::History;
-pub use kernel::{interrupted, tutti_notebook_init};
+pub use input::input;
+pub use kernel::{interrupted, tutti_notebook_cell, tutti_notebook_init};
 pub use layout::{Layout, Umap, umap, umap_with};
 pub use lcl::{LclModel, LclRun, lcl, load_lcl};
 pub use lineage::{LineageGenes, lineage_error};

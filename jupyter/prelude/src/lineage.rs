@@ -13,6 +13,7 @@ use crate::display::{Content, Rich, show};
 use crate::embedding::Embedding;
 use crate::error::{Error, Result, find};
 use crate::figure::Figure;
+use crate::kernel::stoppable;
 use crate::lcl::LclModel;
 use crate::plot::resolve;
 use crate::table::Table;
@@ -53,7 +54,7 @@ pub fn lineage_error(
         }
     };
     let z = embedding.array().view();
-    let found = Threads::new(0)?.run(|| tutti::metrics::lineage_error(z, &lineages, &known, &asked, 5, 1))?;
+    let found = stoppable(|| Ok(Threads::new(0)?.run(|| tutti::metrics::lineage_error(z, &lineages, &known, &asked, 5, 1))?))?;
     Table::build()
         .text("embedding", vec![embedding.name()])
         .numbers("error", vec![found.error])
@@ -97,8 +98,10 @@ impl LclModel {
     ) -> Result<LineageGenes> {
         let lineages = lineages(cells, &lineage.into())?;
         let config = LineageGenesConfig { min_cells, max_lineages, ..Default::default() };
-        let threads = Threads::new(self.threads())?;
-        let found = threads.run(|| -> Result<_> { Ok(lineage_genes(self.inner(), &self.rows(cells)?, &lineages, &config)?) })?;
+        let found = stoppable(|| {
+            let genes = || Ok(lineage_genes(self.inner(), &self.rows(cells)?, &lineages, &config)?);
+            Threads::new(self.threads())?.run(genes)
+        })?;
         Ok(LineageGenes { inner: Arc::new(Inner { found, genes: self.genes() }) })
     }
 }

@@ -20,6 +20,7 @@ use crate::embedding::{Embedding, short};
 use crate::error::{Error, Result};
 use crate::history::History;
 use crate::html::{block, counted, cut, escape, muted};
+use crate::kernel::stoppable;
 use crate::pca::CHOOSE;
 use crate::shown;
 use crate::table::Table;
@@ -88,13 +89,13 @@ impl Model {
         let inner = &self.inner;
         let core = cells.core(&[])?;
         let file = cells.inner().path().display().to_string();
-        let threads = Threads::new(inner.threads)?;
-        let array = threads.run(|| -> tutti::Result<_> {
+        let embedded = || -> tutti::Result<_> {
             let origin = Origin { name: &file, choose: CHOOSE };
             let query = prepare_query(&core, inner.system.genes(), inner.preprocessing, min_overlap, origin)?;
             query.notes.iter().for_each(|note| warn(note));
             inner.system.embed(&query.source)
-        })?;
+        };
+        let array = stoppable(|| Ok(Threads::new(inner.threads)?.run(embedded)?))?;
         let note = format!("embedded by {}", self.name());
         Ok(Embedding::new("X_concord", array, Metric::Cosine, Some(cells.clone())).noted(note))
     }
@@ -140,7 +141,8 @@ impl Model {
             return Err(Error::usage("the model has no decoder; train with `.set(\"use_decoder\", true)`"));
         }
         let embedding = self.embed(cells)?;
-        let decoded = Threads::new(self.inner.threads)?.run(|| system.decode(embedding.array().view(), batch))?;
+        let z = embedding.array().view();
+        let decoded = stoppable(|| Ok(Threads::new(self.inner.threads)?.run(|| system.decode(z, batch))?))?;
         let x = Csr::from_dense(decoded.view())?;
         let name = format!("{}, corrected to {batch}", cells.inner().path().display());
         let data = AnnData::from_memory(Path::new(&name), x, cells.cell_names(), system.genes().to_vec())?;
@@ -166,11 +168,12 @@ impl Model {
         let inner = &self.inner;
         let core = cells.core(&[])?;
         let file = cells.inner().path().display().to_string();
-        let values = Threads::new(inner.threads)?.run(|| -> tutti::Result<_> {
+        let attributed = || -> tutti::Result<_> {
             let origin = Origin { name: &file, choose: CHOOSE };
             let query = prepare_query(&core, inner.system.genes(), inner.preprocessing, MIN_OVERLAP, origin)?;
             inner.system.gene_attribution(&query.source, layer)
-        })?;
+        };
+        let values = stoppable(|| Ok(Threads::new(inner.threads)?.run(attributed)?))?;
         let what = if layer == inner.system.config().encoder_dims.len() { "concord" } else { "neuron" };
         Ok(Attribution::new(values, inner.system.genes().to_vec(), what))
     }

@@ -10,6 +10,7 @@ use crate::display::warn;
 use crate::embedding::Embedding;
 use crate::error::Result;
 use crate::html::number;
+use crate::kernel::stoppable;
 
 /// How other values are chosen, for messages.
 pub(crate) const CHOOSE: &str = "`read_with(..).layer(\"NAME\")` or `.raw()`";
@@ -71,13 +72,15 @@ impl PcaRun {
     pub fn run(&self) -> Result<Embedding> {
         let cells = self.cells.core(&self.batch.iter().map(String::as_str).collect::<Vec<_>>())?;
         let config = PrepareConfig { batch: self.batch.as_deref(), n_top_genes: self.hvg, ..Default::default() };
-        let threads = Threads::new(self.threads)?;
-        let (ready, prepared) = threads.run(|| self.cells.inner().prepare(&cells, &config, CHOOSE))?;
-        prepared.notes.iter().for_each(|note| warn(note));
-        let most = ready.n_cells().min(ready.n_genes()).saturating_sub(1);
-        let n_components = self.n_components.unwrap_or(50.min(most));
-        let config = PcaConfig { n_components, seed: self.seed, ..Default::default() };
-        let found = threads.run(|| tutti::preprocess::pca(ready.source(), &config))?;
+        let (prepared, found) = stoppable(|| {
+            let threads = Threads::new(self.threads)?;
+            let (ready, prepared) = threads.run(|| self.cells.inner().prepare(&cells, &config, CHOOSE))?;
+            prepared.notes.iter().for_each(|note| warn(note));
+            let most = ready.n_cells().min(ready.n_genes()).saturating_sub(1);
+            let n_components = self.n_components.unwrap_or(50.min(most));
+            let config = PcaConfig { n_components, seed: self.seed, ..Default::default() };
+            Ok((prepared, threads.run(|| tutti::preprocess::pca(ready.source(), &config))?))
+        })?;
         let explained = 100.0 * found.explained_variance_ratio.sum();
         let note = format!("principal components of {} genes, {} % of the variance", prepared.n_genes, number(explained));
         Ok(Embedding::new("X_pca", found.scores, Metric::Euclidean, Some(self.cells.clone())).noted(note))

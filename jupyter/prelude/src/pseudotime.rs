@@ -8,6 +8,7 @@ use crate::builder::changed;
 use crate::column::{Column, ColumnRef, Values};
 use crate::embedding::Embedding;
 use crate::error::{Error, Result, find};
+use crate::kernel::stoppable;
 use crate::plot::resolve;
 
 /// Pseudotime of cells, 0 at the root and 1 at the far end: `pseudotime(&z).root_in("cell_type", "stem").run()?`.
@@ -77,15 +78,18 @@ impl Pseudotime {
     /// No root, or one that there is not.
     pub fn run(&self) -> Result<Column> {
         let z = &self.embedding;
-        let root = self.place()?;
         let metric = z.raw_metric();
-        let times = Threads::new(self.threads)?.run(|| -> tutti::Result<_> {
+        let from = |root: usize| -> tutti::Result<_> {
             if self.by_path {
                 let n_neighbors = self.n_neighbors.min(z.n_cells());
                 let config = NeighborConfig { n_neighbors, metric, ..Default::default() };
                 return graph_pseudotime(&nearest_self(z.array().view(), &config)?, root);
             }
             diffusion_pseudotime(&z.graph(self.n_neighbors, metric, 0)?, root, self.n_components)
+        };
+        let (root, times) = stoppable(|| {
+            let root = self.place()?;
+            Ok((root, Threads::new(self.threads)?.run(|| from(root))?))
         })?;
         let names = z.cell_names();
         let note = format!("from cell {}", names.get(root).map_or("", String::as_str));

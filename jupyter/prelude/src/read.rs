@@ -7,6 +7,7 @@ use tutti_io::{Backed, ReadOptions};
 use crate::builder::changed;
 use crate::cells::Cells;
 use crate::error::Result;
+use crate::kernel::stoppable;
 
 /// Reads a file, whatever its format: h5ad, 10x h5, a 10x folder, MatrixMarket, CSV, TSV or Parquet.
 ///
@@ -60,6 +61,6 @@ impl Reading {
     /// # Errors
     /// As [`read()`].
     pub fn run(&self) -> Result<Cells> {
-        Ok(Cells::of_file(tutti_io::read(&self.path, &self.options)?))
+        stoppable(|| Ok(Cells::of_file(tutti_io::read(&self.path, &self.options)?)))
     }
 }

@@ -14,12 +14,13 @@ use crate::embedding::{Embedding, parse_metric};
 use crate::error::{Error, Result};
 use crate::figure::Figure;
 use crate::html::{LINE, MUTED, SURFACE, block, escape, muted};
+use crate::kernel::stoppable;
 use crate::shown;
 use crate::table::Table;
 
 /// Scores embeddings by labels and batches, and ranks them: `score(&cells).label("cell_type").batch("tech").embedding(&z).run()?`.
 ///
-/// The suite of scIB, and what `truth` and `betti` add. It cannot be stopped while it runs.
+/// The suite of scIB, and what `truth` and `betti` add.
 pub fn score(cells: &Cells) -> Scoring {
     Scoring {
         cells: cells.clone(),
@@ -130,12 +131,11 @@ impl Scoring {
             betti: self.betti,
         };
         let config = BenchmarkConfig { metric, seed: self.seed, ..Default::default() };
-        let threads = Threads::new(self.threads)?;
-        let mut scored = Vec::new();
-        for (name, embedding) in embeddings {
-            let scores = threads.run(|| benchmark(embedding.array().view(), &input, &config))?.scores();
-            scored.push((name, scores));
-        }
+        let mut scored = stoppable(|| {
+            let threads = Threads::new(self.threads)?;
+            let scores = |of: &Embedding| threads.run(|| benchmark(of.array().view(), &input, &config));
+            embeddings.into_iter().map(|(name, of)| Ok((name, scores(&of)?.scores()))).collect::<Result<Vec<_>>>()
+        })?;
         scored.sort_by(|a, b| total(&b.1).total_cmp(&total(&a.1)));
         Ok(Scores { inner: Arc::new(scored) })
     }

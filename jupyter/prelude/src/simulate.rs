@@ -13,6 +13,7 @@ use tutti_io::{AnnData, ObsColumn};
 use crate::builder::changed;
 use crate::cells::Cells;
 use crate::error::Result;
+use crate::kernel::stoppable;
 use crate::table::Table;
 
 /// Simulated cells of a ready-made kind, such as `"loop"`, `"tree"` or `"splatter"`; [`presets`] lists them. The truth is the layer `no_noise`.
@@ -103,11 +104,12 @@ impl SimulateRun {
         let mut spec: Spec = with_settings(&Spec::preset(&self.preset)?, &changes)?;
         spec.batches.n = self.n_batches.unwrap_or(spec.batches.n);
         spec.batches.overlap = self.overlap.unwrap_or(spec.batches.overlap);
-        let (simulation, x, truth) = Threads::new(self.threads)?.run(|| -> tutti::Result<_> {
+        let simulated = || -> tutti::Result<_> {
             let simulation = Simulation::new(&spec)?;
             let (x, truth) = (simulation.matrix(Layer::Measured)?, simulation.matrix(Layer::NoNoise)?);
             Ok((simulation, x, truth))
-        })?;
+        };
+        let (simulation, x, truth) = stoppable(|| Ok(Threads::new(self.threads)?.run(simulated)?))?;
         let name = PathBuf::from(format!("simulated: {}", self.preset));
         let data = AnnData::from_memory(&name, x, simulation.cell_names(), simulation.gene_names().to_vec())?;
         let obs: Vec<(String, ObsColumn)> =

@@ -11,6 +11,7 @@ use crate::embedding::{Embedding, parse_metric};
 use crate::error::{Error, Result};
 use crate::figure::{Figure, failed};
 use crate::html::{block, number};
+use crate::kernel::stoppable;
 use crate::shown;
 use crate::table::Table;
 
@@ -19,7 +20,7 @@ const N_BINS: usize = 100;
 
 /// Persistent homology of an embedding: a sample of 400 cells, up to cavities, by the distance that the embedding is meant for.
 ///
-/// Time grows with more than the cube of the cells of the sample; it cannot be stopped while it runs.
+/// Time grows with more than the cube of the cells of the sample.
 ///
 /// # Errors
 /// Fewer than two cells; values that are not finite.
@@ -80,7 +81,8 @@ impl TopologyRun {
     pub fn run(&self) -> Result<Topology> {
         let metric = self.metric.as_deref().map_or(Ok(self.embedding.raw_metric()), parse_metric)?;
         let config = TopologyConfig { metric, ..self.config };
-        let diagrams = Threads::new(self.threads)?.run(|| persistence(self.embedding.array().view(), &config))?;
+        let x = self.embedding.array().view();
+        let diagrams = stoppable(|| Ok(Threads::new(self.threads)?.run(|| persistence(x, &config))?))?;
         let curves = betti_curves(&diagrams, N_BINS)?;
         Ok(Topology { inner: Arc::new(Inner { diagrams, curves, name: self.embedding.name() }) })
     }

@@ -18,6 +18,7 @@ use crate::display::{Content, Rich, show, warn};
 use crate::embedding::{Embedding, parse_metric};
 use crate::error::{Error, Result};
 use crate::html::{block, counted, escape, muted, thousands};
+use crate::kernel::stoppable;
 use crate::layout::Layout;
 use crate::plot::resolve;
 use crate::shown;
@@ -148,7 +149,7 @@ impl Transfer {
         let (reference, query) = (self.reference.array().view(), self.query.array().view());
         let limits = self.annotate_config()?;
         let finer = of_reference.as_ref().map(|column| column.categorical()).transpose()?;
-        let (found, annotated, finer) = Threads::new(self.threads)?.run(|| -> tutti::Result<_> {
+        let voted = || -> tutti::Result<_> {
             let voters = reference.select(Axis(0), &split.train);
             let known = labels.select(&split.train);
             let found = transfer_labels(voters.view(), &known, query, &config)?;
@@ -165,7 +166,8 @@ impl Transfer {
             };
             let finer = finer.as_ref().map(within).transpose()?;
             Ok((found, annotated, finer))
-        })?;
+        };
+        let (found, annotated, finer) = stoppable(|| Ok(Threads::new(self.threads)?.run(voted)?))?;
         match &annotated {
             Some(annotated) => annotated.warnings.iter().for_each(|warning| warn(warning)),
             None => found.warning().iter().for_each(|warning| warn(warning)),
@@ -374,9 +376,8 @@ impl Cells {
 /// A layout of other cells than the reference; embeddings of other dimensions.
 pub fn project(reference: impl Into<Embedding>, layout: &Layout, query: impl Into<Embedding>) -> Result<Layout> {
     let (reference, query) = (reference.into(), query.into());
-    let points = Threads::new(0)?.run(|| {
-        transfer_values(reference.array().view(), layout.array().view(), query.array().view(), &TransferConfig::default())
-    })?;
+    let (x, values, to) = (reference.array().view(), layout.array().view(), query.array().view());
+    let points = stoppable(|| Ok(Threads::new(0)?.run(|| transfer_values(x, values, to, &TransferConfig::default()))?))?;
     let placed = Embedding::new(&layout.name(), points, tutti::neighbors::Metric::Euclidean, query.cells().cloned());
     Ok(Layout::new(placed.noted("drawn into the layout of the reference".into())))
 }

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::Csr;
 use crate::error::Result;
+use crate::observe::may_stop;
 
 /// A matrix of cells x genes whose rows can be read in any order.
 ///
@@ -71,9 +72,12 @@ impl<S: CellSource + ?Sized> CellSource for std::sync::Arc<S> {
     }
 }
 
-/// Runs of at most `block` rows that cover `n_cells`.
+/// Runs of at most `block` rows that cover `n_cells`. Between them, a guarded call may stop.
 pub fn row_blocks(n_cells: usize, block: usize) -> impl Iterator<Item = Range<usize>> {
-    (0..n_cells.div_ceil(block.max(1))).map(move |i| i * block..((i + 1) * block).min(n_cells))
+    (0..n_cells.div_ceil(block.max(1))).map(move |i| {
+        may_stop();
+        i * block..((i + 1) * block).min(n_cells)
+    })
 }
 
 /// Some genes of a source, in the order asked for; genes without a source column are zero.

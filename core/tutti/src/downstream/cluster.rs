@@ -5,6 +5,7 @@ use rayon::prelude::*;
 
 use crate::error::{Error, Result};
 use crate::neighbors::{Centroids, Lloyd};
+use crate::observe::may_stop;
 use crate::ops::squared_distances;
 use crate::rng::{Rng, Stream};
 
@@ -110,6 +111,7 @@ impl<'a> PlusPlus<'a> {
         let mut chosen = vec![stream.below(self.nearest.len())];
         self.add(chosen[0]);
         while chosen.len() < k {
+            may_stop();
             let sums = self.task_sums();
             let drawn: Vec<usize> = (0..n_trials).map(|_| self.draw(&sums, stream)).collect();
             let left = self.left_with(&drawn);

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::{FateConfig, FateDecoder, FateTargets};
 use crate::error::Result;
-use crate::observe::{CancelToken, Silent};
+use crate::observe::{CancelToken, Observer, Progress, may_stop};
 use crate::rng::Rng;
 use crate::threads::Threads;
 
@@ -56,7 +56,7 @@ pub fn predict_fates(
 ) -> Result<FatePrediction> {
     let fit = |targets: &FateTargets| -> Result<FateDecoder> {
         let threads = Threads::new(n_threads)?;
-        Ok(FateDecoder::fit(embedding, targets, config.clone(), threads, &mut Silent, &CancelToken::default())?.0)
+        Ok(FateDecoder::fit(embedding, targets, config.clone(), threads, &mut Stopping, &CancelToken::default())?.0)
     };
     let (test, train) = targets.split_lineages(test_share, &Rng::new(config.seed));
     let mut held_out = None;
@@ -74,6 +74,15 @@ pub fn predict_fates(
     lineages.sort_unstable();
     lineages.dedup();
     Ok(FatePrediction { decoder, shares, held_out, n_early: targets.cells.len(), n_lineages: lineages.len() })
+}
+
+/// Ends a fit with the call that it is a part of: half a decoder is of no use.
+struct Stopping;
+
+impl Observer for Stopping {
+    fn on_step(&mut self, _: &Progress) {
+        may_stop();
+    }
 }
 
 #[cfg(test)]

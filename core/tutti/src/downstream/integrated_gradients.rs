@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::data::{CellSource, Csr, Lineages};
 use crate::error::{Error, Result};
 use crate::model::{Network, to_array};
+use crate::observe::may_stop;
 use crate::ops::sparse_linear::SparseBatch;
 use crate::preprocess::gene_means;
 use crate::rng::Rng;
@@ -170,6 +171,7 @@ impl<'a> Path<'a> {
         let span = first.broadcast_sub(&self.first)?;
         let mut mean: Option<Tensor> = None;
         for (at, weight) in &self.quadrature {
+            may_stop();
             let point = Var::from_tensor(&self.first.broadcast_add(&(&span * *at)?)?)?;
             let store = self.scalar(&point, &classes)?.sum_all()?.backward()?;
             let Some(gradient) = store.get(&point) else { continue };

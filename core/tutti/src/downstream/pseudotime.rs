@@ -7,6 +7,7 @@ use ndarray::{ArrayView2, Axis};
 
 use crate::error::{Error, Result};
 use crate::neighbors::{Graph, Neighbors, diffusion_map};
+use crate::observe::may_stop;
 
 /// Diffusion components that scanpy computes, and those of them that it uses by default.
 const N_COMPUTED: usize = 15;
@@ -70,7 +71,11 @@ pub fn medoid(x: ArrayView2<'_, f32>, group: &[usize]) -> Result<usize> {
     let distance = |a: ndarray::ArrayView1<'_, f32>, b: ndarray::ArrayView1<'_, f32>| {
         a.iter().zip(b).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>().sqrt()
     };
-    let sums = members.rows().into_iter().map(|a| members.rows().into_iter().map(|b| distance(a, b)).sum::<f64>());
+    let sum = |a| {
+        may_stop();
+        members.rows().into_iter().map(|b| distance(a, b)).sum::<f64>()
+    };
+    let sums = members.rows().into_iter().map(sum);
     let best = sums.zip(group).min_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, cell)| *cell);
     best.ok_or_else(|| Error::argument("group", "has no cells", "choose a level that is there"))
 }

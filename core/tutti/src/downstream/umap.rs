@@ -6,6 +6,7 @@ use rayon::prelude::*;
 
 use crate::error::{Error, Result};
 use crate::neighbors::{Graph, Metric, NeighborConfig, nearest_self};
+use crate::observe::may_stop;
 use crate::rng::{Rng, Stream};
 
 /// Settings of [`umap`]. The defaults are those of umap-learn.
@@ -150,6 +151,7 @@ fn lay_out<const D: usize>(graph: &Graph, start: ArrayView2<'_, f32>, config: &U
     for epoch in 0..n_epochs {
         let rate = (config.learning_rate * (1.0 - epoch as f64 / n_epochs as f64)) as f32;
         for slot in 0..SLOTS {
+            may_stop();
             let step = |(i, to): (usize, &mut [f32; D])| {
                 let force = forces.on(i, &places, &edges, epoch, slot);
                 *to = std::array::from_fn(|d| places[i][d] + rate * force[d]);

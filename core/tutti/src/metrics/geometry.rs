@@ -6,6 +6,7 @@ use rayon::prelude::*;
 use super::check_cells;
 use crate::error::{Error, Result};
 use crate::neighbors::{Metric, NeighborConfig, nearest_self};
+use crate::observe::may_stop;
 use crate::rng::Rng;
 
 /// Trustworthiness (Venna and Kaski 2001) at each of `n_neighbors`, 0 to 1: 1 where all neighbours in `embedding` are neighbours in
@@ -34,6 +35,7 @@ pub fn trustworthiness(
     let penalties: Vec<Vec<f64>> = (0..n)
         .into_par_iter()
         .map(|i| {
+            may_stop();
             let mut order: Vec<(f64, u32)> = (0..n).filter(|j| *j != i).map(|j| (ranks.between(i, j), j as u32)).collect();
             order.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
             let mut rank = vec![0u32; n];

@@ -5,6 +5,7 @@ use rayon::prelude::*;
 use super::check_cells;
 use crate::error::{Error, Result};
 use crate::neighbors::Neighbors;
+use crate::observe::may_stop;
 
 /// Steps of the search for the width of a neighbourhood, and the difference in entropy at which it ends.
 const STEPS: usize = 50;
@@ -20,6 +21,7 @@ pub fn lisi(neighbors: &Neighbors, codes: &[u32], perplexity: Option<f64>) -> Re
     let n_groups = codes.iter().max().map_or(0, |c| *c as usize + 1);
     let target = perplexity.unwrap_or((neighbors.k() / 3) as f64).ln();
     let one = |i: usize| {
+        may_stop();
         let (indices, distances) = neighbors.row(i);
         let others: Vec<(usize, f64)> =
             indices.iter().zip(distances).filter(|(j, _)| **j as usize != i).map(|(j, d)| (*j as usize, f64::from(*d))).collect();

@@ -6,6 +6,7 @@ use rayon::prelude::*;
 use super::check_cells;
 use crate::error::{Error, Result};
 use crate::neighbors::{Metric, products};
+use crate::observe::may_stop;
 use crate::ops::sum_of_distances;
 
 /// Cells of one task; fixed, so that threads change no bit.
@@ -95,6 +96,7 @@ fn cosine_sums(x: ArrayView2<'_, f32>, groups: &[u32], sizes: &[usize]) -> Vec<f
     });
     let mut sums = vec![0f64; groups.len() * sizes.len()];
     sums.par_chunks_mut(sizes.len()).enumerate().for_each(|(i, sums)| {
+        may_stop();
         for (g, sum) in sums.iter_mut().enumerate() {
             *sum = (sizes[g] as f64 - x.row(i).dot(&totals.row(g))).max(0.0);
         }

@@ -4,6 +4,7 @@ use ndarray::{Array2, ArrayView2, Axis};
 use rayon::prelude::*;
 
 use super::Neighbors;
+use crate::observe::may_stop;
 
 /// Queries of one task; fixed, so that threads change no bit.
 const QUERY_BLOCK: usize = 64;
@@ -39,6 +40,7 @@ pub(super) fn search(reference: ArrayView2<'_, f32>, query: ArrayView2<'_, f32>,
 
 /// Scalar products of all queries with all references, [n_query, n_reference]. Both in standard layout.
 pub(crate) fn products(reference: ArrayView2<'_, f32>, query: ArrayView2<'_, f32>) -> Vec<f32> {
+    may_stop();
     let (n_reference, d) = reference.dim();
     let n = query.nrows();
     let mut out = vec![0f32; n * n_reference];

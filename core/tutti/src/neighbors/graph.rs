@@ -4,6 +4,7 @@ use rayon::prelude::*;
 
 use super::Neighbors;
 use crate::error::{Error, Result};
+use crate::observe::may_stop;
 
 /// Share of its mean neighbour distance below which the bandwidth of a cell does not fall.
 const MIN_BANDWIDTH: f64 = 1e-3;
@@ -182,6 +183,7 @@ fn others(neighbors: &Neighbors, i: usize) -> Vec<(u32, f32)> {
 
 /// What a cell sees: the weights of its neighbours, by ascending index, those of no weight left out.
 fn memberships(mut row: Vec<(u32, f32)>, k: usize, own_mean: f64, mean: f64) -> Vec<(u32, f32)> {
+    may_stop();
     let rho = row.iter().map(|(_, d)| f64::from(*d)).find(|d| *d > 0.0).unwrap_or(0.0);
     let sigma = bandwidth(&row, rho, (k as f64).log2()).max(MIN_BANDWIDTH * if rho > 0.0 { own_mean } else { mean });
     for (_, value) in &mut row {

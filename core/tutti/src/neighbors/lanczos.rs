@@ -5,6 +5,7 @@ use ndarray_linalg::{Eigh, UPLO};
 use rayon::prelude::*;
 
 use crate::error::Result;
+use crate::observe::may_stop;
 use crate::preprocess::product;
 use crate::rng::{Rng, Stream};
 
@@ -68,6 +69,7 @@ fn expand(
     let mut image = vec![0.0; n];
     let mut last = 0.0;
     for j in kept..width {
+        may_stop();
         if let Some(row) = basis.row(j).as_slice() {
             apply(row, &mut image);
         }

@@ -6,6 +6,7 @@ use rayon::prelude::*;
 
 use super::Neighbors;
 use crate::error::{Error, Result};
+use crate::observe::may_stop;
 
 fn tree(reference: ArrayView2<'_, f32>) -> Result<BallTree<'_, f32, petal_neighbors::distance::Euclidean>> {
     BallTree::euclidean(reference).map_err(|e| Error::data(format!("no tree over the cells: {e}"), "give at least one cell"))
@@ -17,6 +18,7 @@ pub(super) fn search(reference: ArrayView2<'_, f32>, query: ArrayView2<'_, f32>,
     let found: Vec<Vec<(f32, u32)>> = (0..query.nrows())
         .into_par_iter()
         .map(|i| {
+            may_stop();
             let (indices, distances) = tree.query(&query.row(i), k);
             let mut row: Vec<(f32, u32)> = distances.into_iter().zip(indices).map(|(d, j)| (d, j as u32)).collect();
             row.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
@@ -38,6 +40,7 @@ pub fn within_radius(reference: ArrayView2<'_, f32>, query: ArrayView2<'_, f32>,
     let (reference, query) = (reference.as_standard_layout(), query.as_standard_layout());
     let tree = tree(reference.view())?;
     let row = |i: usize| {
+        may_stop();
         let mut found: Vec<u32> = tree.query_radius(&query.row(i), radius).into_iter().map(|j| j as u32).collect();
         found.sort_unstable();
         found

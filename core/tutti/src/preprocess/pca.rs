@@ -7,6 +7,7 @@ use rayon::prelude::*;
 use super::filter::{each_row, gene_means};
 use crate::data::{CellSource, Csr, row_blocks};
 use crate::error::{Error, Result};
+use crate::observe::may_stop;
 use crate::rng::Rng;
 
 /// Settings of [`pca`].
@@ -274,6 +275,7 @@ pub(crate) fn product(a: ArrayView2<'_, f64>, b: ArrayView2<'_, f64>) -> Array2<
     let mut out = Array2::<f64>::zeros((a.nrows(), b.ncols()));
     out.axis_chunks_iter_mut(Axis(0), PRODUCT_ROWS).into_par_iter().zip(a.axis_chunks_iter(Axis(0), PRODUCT_ROWS)).for_each(
         |(mut out, a)| {
+            may_stop();
             let (m, k) = a.dim();
             let n = b.ncols();
             let (o, x, y) = (out.strides().to_vec(), a.strides().to_vec(), b.strides().to_vec());

@@ -15,6 +15,7 @@ use super::quick::numbered;
 use super::spec::{Spec, Structure};
 use crate::data::{Categorical, CellSource, Cells, Csr};
 use crate::error::{Error, Result};
+use crate::observe::may_stop;
 use crate::rng::Rng;
 
 /// A simulation: the plan of its cells is made, their values are drawn row by row on demand.
@@ -360,6 +361,7 @@ impl CellSource for SimulatedRows<'_> {
                 let mut values = vec![0f32; self.n_genes];
                 let mut part = Csr::empty(self.n_genes);
                 for i in chunk {
+                    may_stop();
                     match self.of {
                         Rows::Layer(layer) => self.simulation.draw(*i, layer, &mut mean, &mut values),
                         Rows::Modality(model) => self.simulation.draw_modality(*i, model, &mut mean, &mut values),

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use super::network::{Network, Partition, Weights};
+use crate::observe::may_stop;
 use crate::rng::Stream;
 
 /// Gain, in weight of edges over twice that of all, that is taken for rounding.
@@ -20,6 +21,7 @@ pub(super) fn move_nodes(network: &Network, partition: &mut Partition, resolutio
     let least = ROUNDING * network.total();
     let mut moved = false;
     while let Some(node) = queue.pop_front() {
+        may_stop();
         let node = node as usize;
         waits[node] = false;
         let own = partition.label(node);

@@ -1,6 +1,7 @@
 //! Parts of communities that hold together.
 
 use super::network::{Network, Partition, Weights};
+use crate::observe::may_stop;
 use crate::rng::Stream;
 
 /// How random the merges are, in weight of edges: of two merges, one that gains this much less is taken e times as seldom.
@@ -18,6 +19,7 @@ pub(super) fn refine(network: &Network, partition: &Partition, resolution: f64, 
     let mut choices: Vec<(u32, f64, f64)> = Vec::new();
     let scale = resolution / network.total();
     for node in order {
+        may_stop();
         let node = node as usize;
         let community = partition.label(node);
         let whole = partition.strength(community);

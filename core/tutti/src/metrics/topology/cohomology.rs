@@ -11,6 +11,7 @@ use rayon::prelude::*;
 
 use super::Interval;
 use super::collapse::Distances;
+use crate::observe::may_stop;
 
 /// Bits of one vertex in a key: four vertices fill it.
 const BITS: u32 = 16;
@@ -71,7 +72,10 @@ impl Complex<'_> {
     /// All simplices of the next dimension, each from its facet without the largest vertex.
     fn next(&self, simplices: &[Simplex], dim: usize) -> impl ParallelIterator<Item = Simplex> {
         let larger = move |s: &Simplex, c: &Simplex| c.vertices(dim + 1).next() > s.vertices(dim).next();
-        simplices.par_iter().flat_map_iter(move |s| self.cofacets(*s, dim, f64::MAX).filter(move |c| larger(s, c)))
+        simplices.par_iter().flat_map_iter(move |s| {
+            may_stop();
+            self.cofacets(*s, dim, f64::MAX).filter(move |c| larger(s, c))
+        })
     }
 
     /// The first cofacet, if it enters with the simplex.
@@ -176,6 +180,7 @@ fn reduce(complex: &Complex<'_>, columns: &[Simplex], dim: usize) -> (Vec<Interv
     // What each column is the coboundary of, once reduced.
     let mut sums: Vec<Vec<Simplex>> = Vec::with_capacity(columns.len());
     for (at, column) in columns.iter().enumerate() {
+        may_stop();
         let mut sum = vec![*column];
         // The earliest cofacet possible: if free, no reduction can give another pivot.
         let emergent = complex.first_cofacet(*column, dim);
@@ -211,6 +216,7 @@ fn reduce_column(
     let mut heap: BinaryHeap<Reverse<Simplex>> =
         sum.iter().flat_map(|s| complex.cofacets(*s, dim, horizon)).map(Reverse).collect();
     loop {
+        may_stop();
         let Some(pivot) = pop_odd(&mut heap) else {
             *sum = odd(std::mem::take(sum));
             let seen = std::mem::replace(&mut horizon, horizons.next()?);

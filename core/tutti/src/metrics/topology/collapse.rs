@@ -1,5 +1,7 @@
 //! Fewer edges, same persistence: collapse of the edges of a filtered graph.
 
+use crate::observe::may_stop;
+
 /// Distances of a graph on `n` points, infinite where there is no edge.
 #[derive(Clone)]
 pub(super) struct Distances {
@@ -12,6 +14,7 @@ impl Distances {
     pub(super) fn new(n: usize, threshold: f64, between: impl Fn(usize, usize) -> f64) -> Self {
         let mut values = vec![0.0; n * n];
         for i in 0..n {
+            may_stop();
             for j in 0..i {
                 let distance = between(i, j);
                 let kept = if distance <= threshold { distance } else { f64::INFINITY };
@@ -58,6 +61,7 @@ impl Distances {
 
     /// When the edge is first not dominated, from its own length on; infinite for never.
     fn entry(&self, i: usize, j: usize) -> f64 {
+        may_stop();
         let mut time = self.row(i)[j];
         let arrivals = self.row(i).iter().zip(self.row(j)).map(|(a, b)| a.max(*b));
         let others = arrivals.enumerate().filter(|(k, a)| *k != i && *k != j && a.is_finite());

@@ -11,6 +11,7 @@ use ndarray::{ArrayView2, Axis};
 use super::geometry::Distances as Between;
 use crate::error::{Error, Result};
 use crate::neighbors::Metric;
+use crate::observe::may_stop;
 use crate::rng::Rng;
 use collapse::Distances;
 
@@ -112,7 +113,10 @@ fn of(n: usize, between: impl Fn(usize, usize) -> f64, max_dim: usize, threshold
     if !(2..=MOST).contains(&n) {
         return Err(Error::data(format!("{n} points have no topology to compute"), "give 2 to 65536 points"));
     }
-    let reach = |i: usize| (0..n).filter(|j| *j != i).map(|j| between(i.max(j), i.min(j))).fold(0.0, f64::max);
+    let reach = |i: usize| {
+        may_stop();
+        (0..n).filter(|j| *j != i).map(|j| between(i.max(j), i.min(j))).fold(0.0, f64::max)
+    };
     let enclosing = (0..n).map(reach).fold(f64::INFINITY, f64::min);
     let graph = Distances::new(n, threshold.unwrap_or(f64::INFINITY).min(enclosing), between);
     let collapsed = graph.collapsed();

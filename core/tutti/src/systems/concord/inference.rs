@@ -10,6 +10,7 @@ use crate::data::{CellSource, row_blocks};
 use crate::error::{Error, Result};
 use crate::model::{BLOCK, Network, PredictedClasses, each_block, to_array};
 use crate::nn::Pass;
+use crate::observe::may_stop;
 use crate::ops::sparse_linear::SparseBatch;
 
 impl Concord {
@@ -103,6 +104,7 @@ impl Concord {
             let first = Var::from_tensor(&encoder.first_layer(&batch, weights.as_ref())?)?;
             let layers = encoder.activations(&first)?;
             for j in 0..n_neurons {
+                may_stop();
                 let store = layers[layer].narrow(1, j, 1)?.sum_all()?.backward()?;
                 let Some(gradient) = store.get(&first) else { continue };
                 let sum: Array1<f64> = to_array(gradient)?.mapv(f64::from).sum_axis(Axis(0));
