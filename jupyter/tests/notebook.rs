@@ -246,7 +246,18 @@ async fn values_text_and_failures() {
     assert!(ran.error().unwrap().1.contains("all variables are lost"), "{ran:?}");
     notebook.run("v.len()").await.failed("compile error");
     assert_eq!(notebook.run("simulate(\"three_clusters\")?.n_cells() > 10").await.ok().result().as_deref(), Some("true"));
+
+    // A restart, which is an end and a start to the kernel, leaves no process behind, whatever its cells still do.
+    notebook.run("std::thread::spawn(|| loop { std::thread::sleep(std::time::Duration::from_millis(10)) });").await.ok();
+    let runner = notebook.run("std::process::id()").await.ok().result().unwrap();
+    let runs = || std::fs::read_to_string(format!("/proc/{runner}/stat")).is_ok_and(|stat| !stat.contains(") Z "));
+    assert!(runs() || cfg!(not(target_os = "linux")));
     notebook.close().await;
+    let until = Instant::now() + Duration::from_secs(5);
+    while runs() {
+        assert!(Instant::now() < until, "process {runner} goes on");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 #[tokio::test]

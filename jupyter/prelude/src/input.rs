@@ -1,7 +1,5 @@
 //! Questions to the user of a notebook.
 
-use std::io::Read;
-use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use crate::display::{Target, write};
@@ -59,7 +57,10 @@ pub(crate) fn answers_from(descriptor: i32) {
 }
 
 /// A line, read byte by byte: what follows it is not ours.
+#[cfg(unix)]
 fn line_of(descriptor: i32) -> std::io::Result<String> {
+    use std::io::Read;
+    use std::mem::ManuallyDrop;
     if descriptor < 0 {
         return Err(std::io::Error::other("nobody is there"));
     }
@@ -70,6 +71,11 @@ fn line_of(descriptor: i32) -> std::io::Result<String> {
         line.push(byte[0]);
     }
     Ok(String::from_utf8_lossy(&line).into_owned())
+}
+
+#[cfg(not(unix))]
+fn line_of(_: i32) -> std::io::Result<String> {
+    Err(std::io::Error::other("the kernel does not run on this system"))
 }
 
 #[cfg(test)]
@@ -85,6 +91,7 @@ mod tests {
         assert_eq!(escaped("100 %: a\nb"), "100 %25%3A a%0Ab");
     }
 
+    #[cfg(unix)]
     #[test]
     fn a_line_is_read_and_no_more() {
         let (read, mut write) = std::io::pipe().unwrap();
