@@ -398,7 +398,7 @@ mod tests {
     /// Cells of three classes, of which `wide` spreads over novelties up to 0.9 and probabilities down to 0.6, `narrow` keeps near 0.1 and 1, and `rare` has
     /// few cells; those from `novel_from` on are called `narrow` from as far as `wide` goes.
     fn unequal(n: usize, novel_from: usize, stream: &mut crate::rng::Stream) -> (CellEvidence, Vec<Option<u32>>) {
-        let class = |i: usize| if i % 100 == 0 { 2 } else { i % 2 };
+        let class = |i: usize| if i.is_multiple_of(100) { 2 } else { i % 2 };
         let mut logits = Array2::zeros((n, 3));
         let mut novelty = Vec::with_capacity(n);
         for i in 0..n {
@@ -428,7 +428,7 @@ mod tests {
             let cells: Vec<usize> = (0..3000).filter(|i| cells(*i)).collect();
             cells.iter().filter(|i| unknown[**i]).count() as f64 / cells.len() as f64
         };
-        let wide = |i: usize| i < 2000 && i % 2 == 0 && i % 100 > 0;
+        let wide = |i: usize| i < 2000 && i.is_multiple_of(2) && !i.is_multiple_of(100);
         let narrow = |i: usize| i < 2000 && i % 2 == 1;
         // One limit for all rejects cells of the wide class alone, and no cell that is strange among the narrow one.
         assert!(refused(&overall, &wide) > 0.08 && refused(&overall, &narrow) == 0.0, "{}", refused(&overall, &wide));
