@@ -156,24 +156,51 @@ fn main() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Means over the seeds, with intervals where there are several.
+/// Means over the seeds: the main scores with a column per method, then all scores with their intervals.
 fn table(runs: &[Run]) -> Result<String, Failure> {
-    let mut table = String::from(
-        "| task | method | seeds | accuracy | macro F1 | AUROC of unknown | by distance | OSCR | known kept at .95 | their accuracy | seconds |\n|---|---|---|---|---|---|---|---|---|---|---|\n",
-    );
-    let position = |all: &[&str], name: &str| all.iter().position(|n| *n == name).unwrap_or(all.len());
-    let mut names: Vec<(&str, &str)> = Vec::new();
-    for run in runs {
-        if !names.contains(&(&run.task, &run.method)) {
-            names.push((&run.task, &run.method));
+    let values = |task: &str, method: &str, score: usize| -> Vec<f64> {
+        runs.iter().filter(|r| r.task == task && r.method == method).filter_map(|r| r.scores[score]).collect()
+    };
+    let of = |methods: &[&'static str]| -> Vec<&'static str> {
+        methods.iter().copied().filter(|m| runs.iter().any(|r| r.method == *m)).collect()
+    };
+    let mut table = String::new();
+    for (title, score) in [
+        ("Accuracy", 0),
+        ("Macro F1", 1),
+        ("AUROC of unknown types, by probability", 2),
+        ("The same, by distance from the reference", 3),
+    ] {
+        let methods: Vec<&str> =
+            of(&METHODS).into_iter().filter(|m| TASKS.iter().any(|t| !values(t, m, score).is_empty())).collect();
+        writeln!(table, "### {title}\n\n| | {} |\n|---|{}", methods.join(" | "), "---|".repeat(methods.len()))?;
+        for task in TASKS {
+            let means: Vec<Option<f64>> = methods
+                .iter()
+                .map(|m| values(task, m, score))
+                .map(|v| (!v.is_empty()).then(|| v.iter().sum::<f64>() / v.len() as f64))
+                .collect();
+            let best = means.iter().flatten().copied().fold(f64::NEG_INFINITY, f64::max);
+            let cells = means.iter().map(|mean| match mean {
+                Some(mean) if *mean > best - 5e-4 => format!("**{mean:.3}**"),
+                Some(mean) => format!("{mean:.3}"),
+                None => String::new(),
+            });
+            if best.is_finite() {
+                writeln!(table, "| {task} | {} |", cells.collect::<Vec<_>>().join(" | "))?;
+            }
         }
+        writeln!(table)?;
     }
-    names.sort_by_key(|(task, method)| (position(&TASKS, task), position(&METHODS, method)));
-    for (task, method) in names {
-        let of_both: Vec<&Run> = runs.iter().filter(|r| r.task == task && r.method == method).collect();
-        let cells: Vec<String> =
-            (0..8).map(|j| interval(&of_both.iter().filter_map(|r| r.scores[j]).collect::<Vec<_>>())).collect();
-        writeln!(table, "| {task} | {method} | {} | {} |", of_both.len(), cells.join(" | "))?;
+    table.push_str(
+        "### All scores\n\n| task | method | seeds | accuracy | macro F1 | AUROC of unknown | by distance | OSCR | known kept at .95 | their accuracy | seconds |\n|---|---|---|---|---|---|---|---|---|---|---|\n",
+    );
+    for (task, method) in TASKS.iter().flat_map(|task| of(&METHODS).into_iter().map(move |method| (task, method))) {
+        let n_seeds = runs.iter().filter(|r| r.task == *task && r.method == method).count();
+        if n_seeds > 0 {
+            let cells: Vec<String> = (0..8).map(|score| interval(&values(task, method, score))).collect();
+            writeln!(table, "| {task} | {method} | {n_seeds} | {} |", cells.join(" | "))?;
+        }
     }
     Ok(table)
 }
