@@ -23,7 +23,8 @@
 #'     dimnames = list(c("chr1-900-1000", "chr1-5000-5100", "chr2-10-20"), c("cell1", "cell2"))
 #' )
 #' genes <- data.frame(
-#'     gene_name = c("A", "B"), chromosome = c("chr1", "chr2"), start = c(1001, 5), end = c(6000, 500), strand = "+"
+#'     gene_name = c("A", "B"), chromosome = c("chr1", "chr2"),
+#'     start = c(1001, 5), end = c(6000, 500), strand = "+"
 #' )
 #' PeaksToGenes(peaks, genes)
 #' @family transfer

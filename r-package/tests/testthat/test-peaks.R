@@ -36,6 +36,7 @@ test_that("annotations of several shapes and objects give the same", {
     object <- PeaksToGenes(object, genes(), new.assay = "activity", verbose = FALSE)
     expect_equal(as.matrix(layer_data(object[["activity"]], "counts")), as.matrix(counts), ignore_attr = TRUE)
     testthat::skip_if_not_installed("SingleCellExperiment")
+    testthat::skip_if_not_installed("GenomicRanges")
     ranges <- GenomicRanges::makeGRangesFromDataFrame(genes(), keep.extra.columns = TRUE)
     expect_identical(PeaksToGenes(peaks(), ranges, verbose = FALSE), counts)
     sce <- PeaksToGenes(SingleCellExperiment::SingleCellExperiment(list(counts = peaks())), genes(), verbose = FALSE)
