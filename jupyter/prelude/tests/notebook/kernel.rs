@@ -126,22 +126,31 @@ fn stop_keeps_the_model() {
     assert!(child.wait().unwrap().success());
 }
 
-/// Presses stop so many milliseconds after the call began, which must end within a second, or two where other tests run too; what comes of it.
-fn stopped<T>(what: &str, after: u64, call: impl FnOnce() -> Result<T>) -> Result<T> {
-    let press = move || {
-        std::thread::sleep(Duration::from_millis(after));
-        let pid = std::process::id().to_string();
-        assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
-        Instant::now()
+/// Presses stop so many milliseconds after the call began, sooner where it is over by then; what comes of it. The limit is for calls that do not look at
+/// the token at all, not for a busy machine.
+fn stopped<T>(what: &str, after: u64, mut call: impl FnMut() -> Result<T>) -> Result<T> {
+    let press = |after: u64| {
+        std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(after));
+            let pid = std::process::id().to_string();
+            assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+            Instant::now()
+        })
     };
-    let presses = std::thread::spawn(press);
-    let outcome = call();
-    let ended = Instant::now();
-    let pressed = presses.join().unwrap();
-    assert!(ended > pressed, "{what} is over before it can be stopped; take more cells");
-    println!("{what} stops within {:.3} s", (ended - pressed).as_secs_f64());
-    assert!(ended - pressed < Duration::from_secs(2), "{what} goes on for {:?}", ended - pressed);
-    outcome
+    for after in (0..10).map(|k| after >> k) {
+        let presses = press(after);
+        let outcome = call();
+        let ended = Instant::now();
+        let pressed = presses.join().unwrap();
+        if ended > pressed {
+            println!("{what} stops within {:.3} s", (ended - pressed).as_secs_f64());
+            assert!(ended - pressed < Duration::from_secs(10), "{what} goes on for {:?}", ended - pressed);
+            return outcome;
+        }
+        // What was asked for too late would stop the next call.
+        tutti_notebook_cell(-1);
+    }
+    panic!("{what} is over before it can be stopped; take more cells");
 }
 
 #[test]
@@ -219,5 +228,6 @@ fn stop_ends_every_long_call() {
     assert!(child.wait().unwrap().success() && lines.iter().any(|l| l == "all were stopped"), "{lines:#?}");
     // Of lcl and annotate, and of each of the others.
     let told = |text: &str| lines.iter().filter(|l| l.contains("\"interrupted\"") && l.contains(text)).count();
-    assert_eq!((told("the model is as it was trained so far"), told("before there was a result")), (2, 12), "{lines:#?}");
+    assert_eq!(told("the model is as it was trained so far"), 2, "{lines:#?}");
+    assert!(told("before there was a result") >= 12, "{lines:#?}");
 }
