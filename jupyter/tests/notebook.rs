@@ -204,7 +204,7 @@ impl Notebook {
 
     async fn close(mut self) {
         self.control.send(ShutdownRequest { restart: false }.into()).await.unwrap();
-        let until = Instant::now() + Duration::from_secs(10);
+        let until = Instant::now() + Duration::from_secs(60);
         while self.kernel.try_wait().unwrap().is_none() {
             assert!(Instant::now() < until, "the kernel does not end");
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -253,7 +253,7 @@ async fn values_text_and_failures() {
     let runs = || std::fs::read_to_string(format!("/proc/{runner}/stat")).is_ok_and(|stat| !stat.contains(") Z "));
     assert!(runs() || cfg!(not(target_os = "linux")));
     notebook.close().await;
-    let until = Instant::now() + Duration::from_secs(5);
+    let until = Instant::now() + Duration::from_secs(30);
     while runs() {
         assert!(Instant::now() < until, "process {runner} goes on");
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -329,7 +329,8 @@ async fn an_interrupt_stops_and_keeps() {
         let (ran, seconds) = notebook.interrupt_at("begun", &code).await;
         let ran = ran.failed("interrupted");
         assert_eq!(ran.error().unwrap().1, "stopped by the user before there was a result");
-        assert!(seconds < 1.5, "{call} goes on for {seconds} s");
+        // Not a measurement: how soon it ends where nothing else runs is in benches/results/notebook.md.
+        assert!(seconds < 10.0, "{call} goes on for {seconds} s");
         println!("{call} stops within {seconds:.2} s");
     }
     assert_eq!(
@@ -410,7 +411,7 @@ async fn standard_input_is_empty_and_questions_are_asked() {
     let pressed = Instant::now();
     notebook.control.send(InterruptRequest {}.into()).await.unwrap();
     let ran = notebook.outputs(&request).await.failed("interrupted");
-    assert!(pressed.elapsed() < Duration::from_secs(1), "{:?}", pressed.elapsed());
+    assert!(pressed.elapsed() < Duration::from_secs(10), "{:?}", pressed.elapsed());
     assert_eq!(ran.error().unwrap().1, "stopped by the user instead of an answer to `and now?`");
     assert_eq!(notebook.run("length").await.ok().result().as_deref(), Some("11"), "variables live on");
     notebook.close().await;
