@@ -59,6 +59,18 @@ impl AnnData {
         Ok(selected)
     }
 
+    /// These cells, in memory, with another matrix of other genes, `x` [n_cells, genes], such as gene activity from peaks. Obs and obsm stay.
+    ///
+    /// # Errors
+    /// Names that do not fit the matrix.
+    pub fn with_genes(&self, x: Csr, genes: Vec<String>) -> Result<Self> {
+        crate::h5ad::check_shape(&x, &self.cell_names, &genes, &self.path)?;
+        let mut other = Self::new(&self.path, Matrix::Memory(x.into()), self.cell_names.clone(), genes);
+        (other.obs, other.categories) = (self.obs.clone(), self.categories.clone());
+        (other.obsm, other.sparse_obsm) = (self.obsm.clone(), self.sparse_obsm.clone());
+        Ok(other)
+    }
+
     /// Writes an .h5ad file of all that is here, `layers` of the same cells and genes, and `additions`, which go before what has the same name.
     ///
     /// # Errors
@@ -155,6 +167,11 @@ mod tests {
         assert_eq!(some.obs().column("n").unwrap().null_count(), 1);
         let Matrix::Memory(x) = some.x() else { panic!("in memory") };
         assert_eq!(x.to_dense(), ndarray::arr2(&[[3.0, 4.0], [1.0, 0.0]]));
+        let other =
+            data.with_genes(Csr::from_dense(ndarray::arr2(&[[7.0], [8.0], [9.0]]).view()).unwrap(), names("h", 1)).unwrap();
+        assert_eq!((other.gene_names(), other.cell_names()), (&names("h", 1)[..], data.cell_names()));
+        assert_eq!(other.categorical("batch").unwrap().value(0), Some("a"));
+        assert!(data.with_genes(Csr::empty(1), names("h", 1)).is_err());
         assert!(data.select(&[3]).unwrap_err().to_string().contains("no cell number 3"));
         let short = data.with_obs(vec![("n".to_owned(), ObsColumn::Bool(vec![true]))]).unwrap_err().to_string();
         assert!(short.contains("has 1 values for 3 rows"), "{short}");

@@ -60,6 +60,12 @@ impl Cells {
         Self { inner: Arc::new(Inner { data, columns, embeddings, layers, in_file: *in_file, values }) }
     }
 
+    /// These cells with another matrix of other genes, in memory.
+    pub(crate) fn with_genes(&self, x: Csr, genes: Vec<String>) -> Result<Self> {
+        let other = Self::in_memory(self.inner.data.with_genes(x, genes)?, BTreeMap::new());
+        Ok(other.with(self.inner.columns.clone(), self.inner.embeddings.clone()))
+    }
+
     /// Number of cells.
     pub fn n_cells(&self) -> usize {
         self.inner.data.n_cells()

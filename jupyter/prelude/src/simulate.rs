@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
+use tutti::data::Csr;
 use tutti::model::with_settings;
+use tutti::preprocess::to_memory;
 use tutti::simulate::{Layer, Overlap, PRESETS, Simulation, Spec};
 use tutti::threads::Threads;
 use tutti_io::{AnnData, ObsColumn};
@@ -100,21 +102,51 @@ impl SimulateRun {
     /// # Errors
     /// As [`simulate()`]; a setting that there is not or is out of range.
     pub fn run(&self) -> Result<Cells> {
-        let changes: Map<String, Value> = self.settings.iter().cloned().collect();
-        let mut spec: Spec = with_settings(&Spec::preset(&self.preset)?, &changes)?;
-        spec.batches.n = self.n_batches.unwrap_or(spec.batches.n);
-        spec.batches.overlap = self.overlap.unwrap_or(spec.batches.overlap);
+        let spec = self.spec()?;
         let simulated = || -> tutti::Result<_> {
             let simulation = Simulation::new(&spec)?;
             let (x, truth) = (simulation.matrix(Layer::Measured)?, simulation.matrix(Layer::NoNoise)?);
             Ok((simulation, x, truth))
         };
         let (simulation, x, truth) = stoppable(|| Ok(Threads::new(self.threads)?.run(simulated)?))?;
+        let layers = BTreeMap::from([(Layer::NoNoise.name().to_owned(), Arc::new(truth))]);
+        self.cells(&simulation, x, simulation.gene_names(), layers)
+    }
+
+    /// Simulates the second assay of the same cells instead: of the preset `"rna_atac"` gene activity under the names of the genes, of `"rna_protein"`
+    /// proteins, or what `.set("modality", json!({ .. }))` says.
+    ///
+    /// # Errors
+    /// As [`SimulateRun::run`]; a kind of cells without a second assay.
+    pub fn second_assay(&self) -> Result<Cells> {
+        let spec = self.spec()?;
+        let simulated = || -> tutti::Result<_> {
+            let simulation = Simulation::new(&spec)?;
+            let Some((names, rows)) = simulation.modality() else {
+                let problem = format!("{} has no second assay", self.preset);
+                return Err(tutti::Error::argument("modality", problem, "take `rna_atac` or `rna_protein`, or set one"));
+            };
+            let (names, x) = (names.to_vec(), to_memory(&rows)?);
+            Ok((simulation, names, x))
+        };
+        let (simulation, names, x) = stoppable(|| Ok(Threads::new(self.threads)?.run(simulated)?))?;
+        self.cells(&simulation, x, &names, BTreeMap::new())
+    }
+
+    fn spec(&self) -> Result<Spec> {
+        let changes: Map<String, Value> = self.settings.iter().cloned().collect();
+        let mut spec: Spec = with_settings(&Spec::preset(&self.preset)?, &changes)?;
+        spec.batches.n = self.n_batches.unwrap_or(spec.batches.n);
+        spec.batches.overlap = self.overlap.unwrap_or(spec.batches.overlap);
+        Ok(spec)
+    }
+
+    /// Cells with the truth as columns.
+    fn cells(&self, simulation: &Simulation, x: Csr, genes: &[String], layers: BTreeMap<String, Arc<Csr>>) -> Result<Cells> {
         let name = PathBuf::from(format!("simulated: {}", self.preset));
-        let data = AnnData::from_memory(&name, x, simulation.cell_names(), simulation.gene_names().to_vec())?;
+        let data = AnnData::from_memory(&name, x, simulation.cell_names(), genes.to_vec())?;
         let obs: Vec<(String, ObsColumn)> =
             simulation.truth()?.into_iter().map(|(name, truth)| (name.to_owned(), truth.into())).collect();
-        let layers = BTreeMap::from([(Layer::NoNoise.name().to_owned(), Arc::new(truth))]);
         Ok(Cells::in_memory(data.with_obs(obs)?, layers))
     }
 }

@@ -119,3 +119,48 @@ fn votes_are_calibrated_on_cells_that_do_not_vote() {
     let refused = transfer_with(&x, "cell_type", &z).limits_by_class().run().unwrap_err().to_string();
     assert!(refused.contains("`limits_by_class` has no effect without"), "{refused}");
 }
+
+#[test]
+fn peaks_become_genes_or_an_embedding() {
+    let folder = tempfile::tempdir().unwrap();
+    let (table, genes) = (folder.path().join("peaks.csv"), folder.path().join("genes.bed"));
+    // Gene A reads from 5,000 to 6,000 on the plus strand, B from 20,000 to 21,000 on the minus strand.
+    std::fs::write(&genes, "chr1\t5000\t6000\tA\t0\t+\nchr1\t20000\t21000\tB\t0\t-\n").unwrap();
+    std::fs::write(
+        &table,
+        "cell,chr1-3500-3600,chr1-5500-5600,chr1-6500-6600,chr1-22500-22600,chr2-1-100\nx,1,2,4,8,16\ny,0,1,0,3,0\nz,2,0,1,0,1\n",
+    )
+    .unwrap();
+    let peaks = read(&table).unwrap().with_obs("kind", vec!["a", "b", "a"]).unwrap();
+    let values = |cells: &Cells, gene: &str| {
+        let at = cells.gene_names().iter().position(|g| g == gene).unwrap();
+        let mut rows = tutti::data::Csr::empty(0);
+        cells.core(&[]).unwrap().source().read_rows(&[0, 1, 2], &mut rows).unwrap();
+        rows.to_dense().column(at).to_vec()
+    };
+    // 2,000 bases before the gene in its direction, and its body.
+    let found = gene_activity_with(&peaks, &genes).biotypes(&[]).run().unwrap();
+    assert_eq!((values(&found, "A"), values(&found, "B")), (vec![3.0, 1.0, 2.0], vec![8.0, 3.0, 0.0]));
+    assert_eq!(
+        (found.cell_names(), found.obs("kind").unwrap().values()),
+        (peaks.cell_names(), peaks.obs("kind").unwrap().values())
+    );
+    let behind = gene_activity_with(&peaks, &genes).biotypes(&[]).upstream(0).downstream(1000).run().unwrap();
+    assert_eq!(values(&behind, "A"), [6.0, 1.0, 1.0]);
+    assert!(gene_activity(&peaks, folder.path().join("none.gtf")).unwrap_err().to_string().contains("none.gtf"));
+
+    let z = lsi_with(&peaks).n_components(2).keep_first().run().unwrap();
+    assert_eq!(z.array().dim(), (3, 2));
+    let error = lsi_with(&peaks).n_components(9).run().unwrap_err().to_string();
+    assert!(error.contains("n_components"), "{error}");
+}
+
+#[test]
+fn the_second_assay_is_of_the_same_cells() {
+    let run = simulate_with("rna_atac").n_cells(60).n_genes(40);
+    let (rna, atac) = (run.run().unwrap(), run.second_assay().unwrap());
+    assert_eq!((rna.cell_names(), rna.gene_names()), (atac.cell_names(), atac.gene_names()));
+    assert_eq!(rna.obs("cell_type").unwrap().values(), atac.obs("cell_type").unwrap().values());
+    let error = simulate_with("five_clusters_two_batches").second_assay().unwrap_err().to_string();
+    assert!(error.contains("second assay") && error.contains("rna_atac"), "{error}");
+}
