@@ -151,6 +151,8 @@ fn compile(workspace: &Path, profile: &str) -> Result<Artifacts> {
     if profile != "dev" {
         // The tests' profile takes all packages, so that none is compiled a second time for fewer features.
         command.args(["--package", PACKAGE]);
+        // With it crates hold no machine code before they are linked, and the linker would make that of all of them at once, for many minutes.
+        command.env(format!("CARGO_PROFILE_{}_LTO", profile.to_uppercase().replace('-', "_")), "off");
     }
     // What cargo itself sets where it runs this program, e.g. for its tests, would make build scripts run anew.
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(set_by_cargo)) {
