@@ -1,13 +1,14 @@
 """An epoch of LCL beside the same model in PyTorch, on the CPU, and the memory of `tutti lcl` by the number of pairs.
 
-    pip install torch anndata
+    pip install torch lightning anndata
     cargo build --bin tutti
     python benches/peers/lcl_speed.py --tutti target/debug/tutti [--cells 6000] [--genes 2000] [--pairs 5] [--epochs 3]
 
 Both sides train the published network (1024-256-64, projection 64-32, batch norm) on the same file with the settings of the CellTag run: 50 pairs
 and 5 cells without a barcode per mini-batch, gradients of 5 mini-batches together, AdamW. They run in turn (A B A B), each in a process of
-its own with as many threads. PyTorch holds the matrix dense in memory, the fastest way where it fits; its mini-batches are drawn before the clock
-starts. Seconds are those within the epochs, each side by its own clock.
+its own with as many threads. PyTorch trains in two ways: by a bare loop that holds the matrix dense in memory and takes the rows of a mini-batch at
+once, the fastest way where it fits; and as the published program does, by Lightning's trainer and a loader that puts the cells of a mini-batch
+together one by one. Mini-batches of both are drawn before the clock starts. Seconds are those within the epochs, each side by its own clock.
 """
 
 import argparse
@@ -64,45 +65,93 @@ def mini_batches(lineage, rng):
     return out
 
 
-def train_torch(path, epochs, threads):
-    import anndata
+def network(n_genes):
+    """The published network, and AdamW's groups: biases and the scales of batch norm do not decay."""
     import torch
-    from torch.nn import functional as F
 
-    torch.set_num_threads(threads)
-    torch.manual_seed(0)
-    data = anndata.read_h5ad(path)
-    x = torch.from_numpy(data.X.toarray())
-    lineage, rng = data.obs["lineage"].astype(str).to_numpy(), np.random.default_rng(0)
-    drawn = [[torch.from_numpy(b) for b in mini_batches(lineage, rng)] for _ in range(epochs)]
-    dims = [x.shape[1], 1024, 256, 64]
+    dims = [n_genes, 1024, 256, 64]
     layers = [m for a, b in zip(dims, dims[1:]) for m in (torch.nn.Linear(a, b), torch.nn.BatchNorm1d(b), torch.nn.ReLU())]
     head = [torch.nn.Linear(64, 64), torch.nn.BatchNorm1d(64), torch.nn.ReLU(), torch.nn.Linear(64, 32), torch.nn.BatchNorm1d(32)]
     model = torch.nn.Sequential(*layers, *head)
     decayed = [p for p in model.parameters() if p.dim() > 1]
-    groups = [{"params": decayed, "weight_decay": 1e-6}, {"params": [p for p in model.parameters() if p.dim() == 1], "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=3e-4, fused=True)
-    n_steps, losses, started, cpu = 0, [], time.perf_counter(), time.process_time()
+    return model, [{"params": decayed, "weight_decay": 1e-6}, {"params": [p for p in model.parameters() if p.dim() == 1], "weight_decay": 0.0}]
+
+
+def loss_of(z):
+    """NT-Xent of the pairs and the entropy penalty of the cells behind them."""
+    import torch
+    from torch.nn import functional as F
+
+    z = F.normalize(z, dim=1)
+    n = (len(z) - N_UNLABELLED) // 2
+    labelled = z[: 2 * n]
+    similarity = labelled @ labelled.T / TAU
+    similarity.fill_diagonal_(float("-inf"))
+    p = F.softmax(z[2 * n :] @ labelled.T / TAU, dim=1)
+    entropy = -(p * torch.log(p + 1e-8)).sum(dim=1).mean()
+    return F.cross_entropy(similarity, torch.arange(2 * n).roll(n)) + WEIGHT * entropy
+
+
+def bare_loop(x, drawn):
+    """Mean loss of each epoch."""
+    import torch
+
+    model, groups = network(x.shape[1])
+    optimizer, losses = torch.optim.AdamW(groups, lr=3e-4, fused=True), []
     for batches in drawn:
         total = 0.0
         for i, rows in enumerate(batches):
-            z = F.normalize(model(x[rows]), dim=1)
-            n = (len(rows) - N_UNLABELLED) // 2
-            labelled = z[: 2 * n]
-            similarity = labelled @ labelled.T / TAU
-            similarity.fill_diagonal_(float("-inf"))
-            partner = torch.arange(2 * n).roll(n)
-            p = F.softmax(z[2 * n :] @ labelled.T / TAU, dim=1)
-            entropy = -(p * torch.log(p + 1e-8)).sum(dim=1).mean()
-            loss = F.cross_entropy(similarity, partner) + WEIGHT * entropy
+            loss = loss_of(model(x[torch.from_numpy(rows)]))
             (loss / ACCUMULATE).backward()
             total += loss.item()
             if (i + 1) % ACCUMULATE == 0 or i + 1 == len(batches):
                 optimizer.step()
                 optimizer.zero_grad()
         losses.append(total / len(batches))
-        n_steps += len(batches)
-    print(json.dumps({"seconds": time.perf_counter() - started, "cpu": time.process_time() - cpu, "mini_batches": n_steps / epochs, "losses": losses}))
+    return losses
+
+
+def lightning_loop(x, drawn):
+    """The same by Lightning and a loader, with their defaults; nothing is logged or written."""
+    import lightning
+    import torch
+
+    class Lcl(lightning.LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.model, self.groups = network(x.shape[1])
+            self.losses = []
+
+        def training_step(self, batch, _):
+            loss = loss_of(self.model(batch))
+            self.losses.append(loss.detach())
+            return loss
+
+        def configure_optimizers(self):
+            return torch.optim.AdamW(self.groups, lr=3e-4)
+
+    model = Lcl()
+    loader = torch.utils.data.DataLoader(x, batch_sampler=[rows.tolist() for batches in drawn for rows in batches])
+    quiet = {name: False for name in ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")}
+    lightning.Trainer(max_epochs=1, accelerator="cpu", accumulate_grad_batches=ACCUMULATE, **quiet).fit(model, loader)
+    ends = np.cumsum([0] + [len(batches) for batches in drawn])
+    return [float(torch.stack(model.losses[a:b]).mean()) for a, b in zip(ends, ends[1:])]
+
+
+def train_torch(path, epochs, threads, loop):
+    import anndata
+    import torch
+
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    data = anndata.read_h5ad(path)
+    x = torch.from_numpy(data.X.toarray())
+    lineage, rng = data.obs["lineage"].astype(str).to_numpy(), np.random.default_rng(0)
+    drawn = [mini_batches(lineage, rng) for _ in range(epochs)]
+    started, cpu = time.perf_counter(), time.process_time()
+    losses = loop(x, drawn)
+    print(json.dumps({"seconds": time.perf_counter() - started, "cpu": time.process_time() - cpu,
+                      "mini_batches": sum(map(len, drawn)) / epochs, "losses": losses}))
 
 
 def ours(binary, path, options, *more):
@@ -117,19 +166,21 @@ def ours(binary, path, options, *more):
 def speed(options, folder):
     path, shape = folder / "cells.h5ad", f"{options.cells:,} cells x {options.genes:,} genes"
     generate(path, options.cells, options.genes, options.density)
-    runs = []
+    sides, runs = ["tutti", "PyTorch, bare loop", "PyTorch, Lightning"], []
     for _ in range(options.pairs):
-        torch_words = [sys.executable, __file__, "--torch", path, "--epochs", options.epochs, "--threads", options.threads]
-        runs.append((ours(options.tutti, path, options), measure.command(torch_words, options.threads)))
+        words = [sys.executable, __file__, "--epochs", options.epochs, "--threads", options.threads]
+        peers = [measure.command([*words, way, path], options.threads) for way in ("--torch", "--lightning")]
+        runs.append([ours(options.tutti, path, options), *peers])
         print(runs[-1], file=sys.stderr, flush=True)
-    middle = lambda side, key: median(r[side][key] for r in runs)  # noqa: E731
-    per_batch = [[1e3 * r[s]["seconds"] / r[s]["mini_batches"] / options.epochs for r in runs] for s in (0, 1)]
-    ratios = sorted(b / a for a, b in zip(*per_batch))
-    lines = [[name, f"{middle(s, 'mini_batches'):.0f}", f"{median(per_batch[s]):.2f}", f"{middle(s, 'seconds') / options.epochs:.2f}",
-              f"{middle(s, 'peak_mib'):,.0f}", " ".join(f"{loss:.3f}" for loss in runs[-1][s]["losses"])] for s, name in enumerate(["tutti", "PyTorch"])]
-    head = ["", "mini-batches per epoch", "ms per mini-batch", "s per epoch", "peak memory, MiB", "loss by epoch"]
-    return (f"{shape}, density {options.density}, {options.threads} threads, medians of {options.pairs} pairs of runs of {options.epochs} epochs: "
-            f"a mini-batch takes PyTorch **{median(ratios):.1f} x** as long ({ratios[0]:.1f} to {ratios[-1]:.1f}).\n\n" + measure.table(head, lines))
+    per_batch = [[1e3 * r[s]["seconds"] / r[s]["mini_batches"] / options.epochs for r in runs] for s in range(3)]
+    lines = []
+    for s, name in enumerate(sides):
+        middle = lambda key: median(r[s][key] for r in runs)  # noqa: B023, E731
+        ratios = sorted(b / a for a, b in zip(per_batch[0], per_batch[s]))
+        lines.append([name, f"{middle('mini_batches'):.0f}", f"{median(per_batch[s]):.2f}", f"{median(ratios):.1f} ({ratios[0]:.1f} to {ratios[-1]:.1f})",
+                      f"{middle('peak_mib'):,.0f}", " ".join(f"{loss:.3f}" for loss in runs[-1][s]["losses"])])
+    head = ["", "mini-batches per epoch", "ms per mini-batch", "times tutti's", "peak memory, MiB", "loss by epoch"]
+    return f"{shape}, density {options.density}, {options.threads} threads, medians of {options.pairs} runs of {options.epochs} epochs in turn:\n\n" + measure.table(head, lines)
 
 
 def memory(options, folder):
@@ -146,18 +197,21 @@ def memory(options, folder):
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--tutti", type=Path)
-parser.add_argument("--torch", type=Path, help=argparse.SUPPRESS)
+for way in ("--torch", "--lightning"):
+    parser.add_argument(way, type=Path, help=argparse.SUPPRESS)
+parser.add_argument("--memory", action="store_true", help="the table of memory too")
 for name, default in {"cells": 6000, "genes": 2000, "pairs": 5, "epochs": 3, "threads": 2}.items():
     parser.add_argument(f"--{name}", type=int, default=default)
 parser.add_argument("--density", type=float, default=0.1)
 given = parser.parse_args()
-if given.torch:
-    train_torch(given.torch, given.epochs, given.threads)
+if given.torch or given.lightning:
+    train_torch(given.torch or given.lightning, given.epochs, given.threads, bare_loop if given.torch else lightning_loop)
 else:
     import tempfile
 
     given.tutti = measure.tutti(given)
     with tempfile.TemporaryDirectory() as folder:
         print(speed(given, Path(folder)), end="\n\n")
-        print(memory(given, Path(folder)), end="\n\n")
+        if given.memory:
+            print(memory(given, Path(folder)), end="\n\n")
     print(f"torch {version('torch')}, numpy {version('numpy')}.")

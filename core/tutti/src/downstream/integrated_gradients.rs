@@ -11,6 +11,7 @@ use crate::data::{CellSource, Csr, Lineages};
 use crate::error::{Error, Result};
 use crate::model::{Network, to_array};
 use crate::observe::may_stop;
+use crate::ops::product::product;
 use crate::ops::sparse_linear::SparseBatch;
 use crate::preprocess::gene_means;
 use crate::rng::Rng;
@@ -247,7 +248,7 @@ impl<'a> Path<'a> {
             }
             (Target::Cosine(direction), _) if direction.len() == width => {
                 let unit = unit(direction);
-                let along = latent.matmul(&Tensor::from_vec(unit, (width, 1), latent.device())?)?.squeeze(1)?;
+                let along = product(&latent, &Tensor::from_vec(unit, (1, width), latent.device())?)?.squeeze(1)?;
                 let length = latent.sqr()?.sum(1)?.affine(1.0, 1e-24)?.sqrt()?;
                 Ok((along / length)?)
             }

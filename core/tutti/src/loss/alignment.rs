@@ -4,6 +4,7 @@ use candle_core::{D, Tensor};
 
 use super::unit;
 use crate::error::{Error, Result};
+use crate::ops::product::product;
 
 /// Cells that are pushed apart beside those that are aligned.
 #[derive(Debug, Clone, Copy)]
@@ -38,7 +39,7 @@ pub fn top_p_cosine_alignment(
         return Err(Error::argument("top_p", format!("must be above 0 and at most 1 (got {top_p})"), "use 0.8"));
     }
     let (query, reference) = (unit(query)?, unit(reference)?);
-    let cosines = query.matmul(&reference.t()?.contiguous()?)?; // [q, r]
+    let cosines = product(&query, &reference)?; // [q, r]
     let best = cosines.detach().argmax(D::Minus1)?; // [q]
     let cosine = cosines.gather(&best.unsqueeze(1)?, 1)?.squeeze(1)?; // [q]
     let values: Vec<f32> = cosine.detach().to_vec1()?;

@@ -4,6 +4,7 @@ use candle_core::{D, Tensor};
 
 use super::unit;
 use crate::error::{Error, Result};
+use crate::ops::product::product;
 
 /// Mean entropy, nats, of the soft assignments of `unlabelled` [u, d] to the rows of `labelled` [m, d]: softmax of cosine / temperature (LCL,
 /// section 3.1). Small where every unlabelled cell is near few labelled ones; gradient flows into both.
@@ -19,7 +20,7 @@ pub fn entropy_penalty(unlabelled: &Tensor, labelled: &Tensor, temperature: f64)
     if !(temperature > 0.0) {
         return Err(Error::argument("temperature", format!("must be above 0 (got {temperature})"), "use 0.2 to 0.6"));
     }
-    let logits = (unit(unlabelled)?.matmul(&unit(labelled)?.t()?)? / temperature)?; // [u, m]
+    let logits = (product(&unit(unlabelled)?, &unit(labelled)?)? / temperature)?; // [u, m]
     let log_p = candle_nn::ops::log_softmax(&logits, D::Minus1)?;
     Ok((log_p.exp()? * log_p)?.sum(1)?.neg()?.mean_all()?)
 }

@@ -3,6 +3,7 @@
 use candle_core::Tensor;
 
 use crate::error::{Error, Result};
+use crate::ops::product::product;
 
 /// Keeps a projection `z` [n, m] of the cells of one domain small, its dimensions uncorrelated and its cells apart (scJoint, Lin et al. 2022,
 /// stage 1; CellPredX, eq. 1): mean |z| + the strict upper triangle of the covariance (n - 1), absolute values summed and divided by m² +
@@ -16,7 +17,8 @@ pub fn projection_regularization(z: &Tensor) -> Result<Tensor> {
         return Err(Error::argument("projection_regularization", format!("got {n} cells"), "a domain needs two at least"));
     }
     let centred = z.broadcast_sub(&z.mean_keepdim(0)?)?;
-    let covariance = (centred.t()?.contiguous()?.matmul(&centred)? / (n - 1) as f64)?; // [m, m]
+    let dimensions = centred.t()?.contiguous()?; // [m, n]
+    let covariance = (product(&dimensions, &dimensions)? / (n - 1) as f64)?; // [m, m]
     let upper: Vec<f32> = (0..m * m).map(|k| f32::from(u8::from(k % m > k / m))).collect();
     let upper = Tensor::from_vec(upper, (m, m), z.device())?;
     let correlated = ((covariance.abs()? * upper)?.sum_all()? / (m * m) as f64)?;

@@ -79,13 +79,19 @@ pub trait System: Send + Sync {
     /// Where no mini-batches can be formed.
     fn sampler(&mut self, cells: &Cells<'_>, rows: &[usize], epoch: usize, first: bool) -> Result<Option<Box<dyn Sampler>>>;
 
-    /// Makes a mini-batch ready.
+    /// Whether mini-batches whose gradients make one update ([`crate::train::TrainConfig::accumulate`]) come stacked, as one [`Batch`]: they
+    /// pass the network together, each with statistics and losses of its own, which gives the same gradient in less time. Here not.
+    fn stacks(&self) -> bool {
+        false
+    }
+
+    /// Makes a mini-batch, or several stacked ones, ready.
     ///
     /// # Errors
     /// What the preparation can fail at.
     fn prepare(&self, batch: Batch, draws: &Draws) -> Result<Self::Prepared>;
 
-    /// Named, weighted losses of a mini-batch; the trainer sums, differentiates, steps and records them.
+    /// Named, weighted losses of a mini-batch, the mean over stacked ones; the trainer sums, differentiates, steps and records them.
     ///
     /// # Errors
     /// What the forward pass can fail at.

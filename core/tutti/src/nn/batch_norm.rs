@@ -58,8 +58,8 @@ impl BatchNorm {
         Ok(Self { gamma, beta, running: RunningStatistics::new(parameters, name, d)?, kernels: parameters.kernels() })
     }
 
-    /// x: [n, d], normalised and activated: by the mini-batch's own statistics in training, which the running ones then follow, and by the
-    /// running ones outside of it.
+    /// x: [n, d], normalised and activated: by the mini-batch's own statistics in training (each by its own where several are stacked), which the
+    /// running ones then follow, and by the running ones outside of it.
     ///
     /// # Errors
     /// Shapes that do not fit.
@@ -84,10 +84,12 @@ impl BatchNorm {
             return activation.apply(&x.broadcast_mul(&scale)?.broadcast_add(&shift)?);
         }
         let (y, mean, variance) = match self.kernels {
-            Kernels::Fused => batch_norm_activate(x, &self.gamma, &self.beta, activation.slope())?,
-            Kernels::Plain => batch_norm_activate_plain(x, &self.gamma, &self.beta, activation.slope())?,
+            Kernels::Fused => batch_norm_activate(x, &self.gamma, &self.beta, activation.slope(), pass.n_stacked)?,
+            Kernels::Plain => batch_norm_activate_plain(x, &self.gamma, &self.beta, activation.slope(), pass.n_stacked)?,
         };
-        running.follow(&mean, &variance, x.dim(0)?)?;
+        for i in 0..pass.n_stacked {
+            running.follow(&mean.get(i)?, &variance.get(i)?, x.dim(0)? / pass.n_stacked)?;
+        }
         Ok(y)
     }
 
@@ -111,7 +113,7 @@ mod tests {
         let norm = BatchNorm::new(&mut parameters, "n", 1).unwrap();
         let other = RunningStatistics::new(&mut parameters, "n.other", 1).unwrap();
         let draws = Draws::new(Rng::new(1), 0, 0);
-        let training = Pass { draws: Some(&draws), index: 0 };
+        let training = Pass::train(&draws, 0);
         let column = |values: &[f32]| Tensor::from_slice(values, (values.len(), 1), &Device::Cpu).unwrap();
         for _ in 0..200 {
             norm.forward(&column(&[1.0, 3.0]), Activation::None, training).unwrap();
@@ -135,7 +137,7 @@ mod tests {
         let probe: Vec<f32> = (0..10).map(|_| stream.normal() as f32).collect();
         let probe = Tensor::from_vec(probe, (5, 2), &Device::Cpu).unwrap();
         let draws = Draws::new(Rng::new(1), 0, 0);
-        for pass in [Pass { draws: Some(&draws), index: 0 }, Pass::EVAL] {
+        for pass in [Pass::train(&draws, 0), Pass::EVAL] {
             let loss = |h: &Tensor| (head.forward(h, pass).unwrap() * &probe).unwrap().sum_all().unwrap();
             let h = Var::from_vec(values.clone(), (5, 3), &Device::Cpu).unwrap();
             let gradient: Vec<f32> = loss(&h).backward().unwrap().get(&h).unwrap().flatten_all().unwrap().to_vec1().unwrap();

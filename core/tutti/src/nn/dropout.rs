@@ -30,7 +30,7 @@ mod tests {
     fn keeps_the_mean_and_drops_the_share_asked_for() {
         let x = Tensor::ones((100, 100), DType::F32, &Device::Cpu).unwrap();
         let draws = Draws::new(Rng::new(1), 1, 1);
-        let y = dropout(&x, 0.3, Pass { draws: Some(&draws), index: 0 }, "a").unwrap();
+        let y = dropout(&x, 0.3, Pass::train(&draws, 0), "a").unwrap();
         let values: Vec<f32> = y.flatten_all().unwrap().to_vec1().unwrap();
         let zeros = values.iter().filter(|v| **v == 0.0).count();
         assert!((2800..3200).contains(&zeros), "{zeros} of 10000 dropped");

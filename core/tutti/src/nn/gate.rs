@@ -78,7 +78,7 @@ mod tests {
         let gate = FeatureGate::new(&mut parameters, 3, 4).unwrap();
         let z = Var::new(&[[0.5f32, -1.0, 2.0], [1.5, 0.0, -0.5], [0.1, 0.2, 0.3]], &Device::Cpu).unwrap();
         let draws = super::super::Draws::new(Rng::new(1), 0, 0);
-        let a = gate.forward(&z, Pass { draws: Some(&draws), index: 0 }).unwrap();
+        let a = gate.forward(&z, Pass::train(&draws, 0)).unwrap();
         let store = a.sqr().unwrap().sum_all().unwrap().backward().unwrap();
         assert!(store.get(&z).unwrap().abs().unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap() > 1e-3);
         // A bias before batch norm is without effect, not without gradient.

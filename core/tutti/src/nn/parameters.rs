@@ -220,11 +220,20 @@ pub struct Pass<'a> {
     pub draws: Option<&'a Draws>,
     /// Names the pass where one mini-batch has several, e.g. the second view.
     pub index: u64,
+    /// Mini-batches of the same size that the rows are, one after the other. Each is normalised by its own statistics in training.
+    pub n_stacked: usize,
 }
 
 impl Pass<'_> {
     /// No randomness, no change of running statistics.
-    pub const EVAL: Pass<'static> = Pass { draws: None, index: 0 };
+    pub const EVAL: Pass<'static> = Pass { draws: None, index: 0, n_stacked: 1 };
+}
+
+impl<'a> Pass<'a> {
+    /// Pass number `index` of a mini-batch in training.
+    pub fn train(draws: &'a Draws, index: u64) -> Self {
+        Self { draws: Some(draws), index, n_stacked: 1 }
+    }
 }
 
 /// Random draws of one mini-batch.

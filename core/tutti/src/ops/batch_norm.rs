@@ -13,31 +13,49 @@ use crate::error::Result;
 pub const EPS: f64 = 1e-5;
 
 /// `gamma (x - mean) / sqrt(variance + 1e-5) + beta` with mean and (biased) variance of each column of x [n, d] (Ioffe and Szegedy 2015,
-/// algorithm 1), values below zero times `negative_slope`, on the CPU. Returns the output, mean and variance; gradient flows through these
-/// in the output, the returned ones have none.
+/// algorithm 1), values below zero times `negative_slope`, on the CPU. Rows are `n_stacked` mini-batches of the same size, one after the
+/// other, each with its own statistics. Returns the output, and mean and variance, [n_stacked, d]; gradient flows through these in the
+/// output, the returned ones have none.
 ///
 /// # Errors
 /// Shapes that do not fit.
-pub fn batch_norm_activate(x: &Tensor, gamma: &Tensor, beta: &Tensor, negative_slope: f32) -> Result<(Tensor, Tensor, Tensor)> {
-    let statistics = Arc::new(Mutex::new(Statistics::default()));
-    let op = BatchNorm { slope: negative_slope, statistics: statistics.clone() };
+pub fn batch_norm_activate(
+    x: &Tensor,
+    gamma: &Tensor,
+    beta: &Tensor,
+    negative_slope: f32,
+    n_stacked: usize,
+) -> Result<(Tensor, Tensor, Tensor)> {
+    let statistics = Arc::new(Mutex::new(Vec::new()));
+    let op = BatchNorm { slope: negative_slope, n_stacked, statistics: statistics.clone() };
     let y = x.contiguous()?.apply_op3(gamma, beta, op)?;
-    let Statistics { mean, variance } = statistics.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
-    let d = mean.len();
-    Ok((y, Tensor::from_vec(mean, d, x.device())?, Tensor::from_vec(variance, d, x.device())?))
+    let statistics = statistics.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let stack = |of: fn(&Statistics) -> &[f32]| {
+        let values: Vec<f32> = statistics.iter().flat_map(|s| of(s).iter().copied()).collect();
+        Tensor::from_vec(values, (n_stacked, y.dim(1)?), x.device())
+    };
+    Ok((y.clone(), stack(|s| &s.mean)?, stack(|s| &s.variance)?))
 }
 
 /// The plain twin of [`batch_norm_activate`], for any device.
 ///
 /// # Errors
 /// Shapes that do not fit.
-pub fn batch_norm_activate_plain(x: &Tensor, gamma: &Tensor, beta: &Tensor, slope: f32) -> Result<(Tensor, Tensor, Tensor)> {
-    let mean = x.mean_keepdim(0)?;
+pub fn batch_norm_activate_plain(
+    x: &Tensor,
+    gamma: &Tensor,
+    beta: &Tensor,
+    slope: f32,
+    n_stacked: usize,
+) -> Result<(Tensor, Tensor, Tensor)> {
+    let (n, d) = x.dims2()?;
+    let x = x.reshape((n_stacked, n / n_stacked, d))?;
+    let mean = x.mean_keepdim(1)?;
     let centred = x.broadcast_sub(&mean)?;
-    let variance = centred.sqr()?.mean_keepdim(0)?;
+    let variance = centred.sqr()?.mean_keepdim(1)?;
     let y = centred.broadcast_div(&(&variance + EPS)?.sqrt()?)?.broadcast_mul(gamma)?.broadcast_add(beta)?;
     let y = (y.relu()? - (y.neg()?.relu()? * f64::from(slope))?)?;
-    Ok((y, mean.squeeze(0)?.detach(), variance.squeeze(0)?.detach()))
+    Ok((y.reshape((n, d))?, mean.squeeze(1)?.detach(), variance.squeeze(1)?.detach()))
 }
 
 #[derive(Debug, Clone, Default)]
@@ -48,8 +66,9 @@ struct Statistics {
 
 struct BatchNorm {
     slope: f32,
-    /// Left by the forward pass.
-    statistics: Arc<Mutex<Statistics>>,
+    n_stacked: usize,
+    /// Of each mini-batch, left by the forward pass.
+    statistics: Arc<Mutex<Vec<Statistics>>>,
 }
 
 /// Rows whose sums are formed together; fixed, so that threads change no bit.
@@ -71,21 +90,15 @@ impl CustomOp3 for BatchNorm {
     ) -> candle_core::Result<(CpuStorage, Shape)> {
         let (n, d) = x_layout.shape().dims2()?;
         let (x, gamma, beta) = (cpu_f32(x, x_layout)?, cpu_f32(gamma, gamma_layout)?, cpu_f32(beta, beta_layout)?);
-        if gamma.len() != d || beta.len() != d || d == 0 || n == 0 {
-            candle_core::bail!("batch_norm: {n} cells, {d} features, gamma {}, beta {}", gamma.len(), beta.len());
+        if gamma.len() != d || beta.len() != d || d == 0 || n == 0 || n % self.n_stacked != 0 {
+            let (g, b) = (gamma.len(), beta.len());
+            candle_core::bail!("batch_norm: {} mini-batches of {n} cells, {d} features, gamma {g}, beta {b}", self.n_stacked);
         }
-        let [mut mean] = column_sums(x, d, |row, [sum]| add_row(sum, row));
-        mean.iter_mut().for_each(|m| *m /= n as f32);
-        let [mut variance] = column_sums(x, d, |row, [sum]| add_squares(sum, row, &mean));
-        variance.iter_mut().for_each(|v| *v /= n as f32);
-        let scale: Vec<f32> = variance.iter().zip(gamma).map(|(v, g)| g * rstd(*v)).collect();
-        let shift: Vec<f32> = mean.iter().zip(&scale).zip(beta).map(|((m, s), b)| b - m * s).collect();
         let mut out = vec![0f32; n * d];
-        out.par_chunks_mut(d * ROW_CHUNK).zip(x.par_chunks(d * ROW_CHUNK)).for_each(|(out, x)| {
-            let rows = out.chunks_exact_mut(d).zip(x.chunks_exact(d));
-            rows.for_each(|(out, x)| scale_activate(out, x, &scale, &shift, self.slope));
-        });
-        *self.statistics.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Statistics { mean, variance };
+        let each = n / self.n_stacked * d;
+        let statistics =
+            out.par_chunks_mut(each).zip(x.par_chunks(each)).map(|(out, x)| self.normalise(out, x, gamma, beta)).collect();
+        *self.statistics.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = statistics;
         Ok((CpuStorage::F32(out), Shape::from((n, d))))
     }
 
@@ -99,20 +112,46 @@ impl CustomOp3 for BatchNorm {
     ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let (n, d) = x.dims2()?;
         let grad = grad.contiguous()?;
-        let statistics = self.statistics.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
-        let (dx, dgamma, dbeta) = with_cpu_f32(x, |x| {
+        let statistics = self.statistics.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut dx = vec![0f32; n * d];
+        let each = n / self.n_stacked * d;
+        let sums: Vec<[Vec<f32>; 2]> = with_cpu_f32(x, |x| {
             with_cpu_f32(gamma, |gamma| {
                 with_cpu_f32(beta, |beta| {
-                    with_cpu_f32(&grad, |dy| Backward { gamma, beta, statistics: &statistics, slope: self.slope }.run(x, dy))
+                    with_cpu_f32(&grad, |dy| {
+                        let rows = dx.par_chunks_mut(each).zip(x.par_chunks(each)).zip(dy.par_chunks(each));
+                        let backward = |statistics| Backward { gamma, beta, statistics, slope: self.slope };
+                        rows.zip(&*statistics).map(|(((dx, x), dy), s)| backward(s).run(dx, x, dy)).collect()
+                    })
                 })
             })
         })????;
+        let [dgamma, dbeta] = total(sums, d);
         let device = x.device();
         Ok((
             Some(Tensor::from_vec(dx, (n, d), device)?),
             Some(Tensor::from_vec(dgamma, d, device)?),
             Some(Tensor::from_vec(dbeta, d, device)?),
         ))
+    }
+}
+
+impl BatchNorm {
+    /// One mini-batch, with the statistics it was normalised by.
+    fn normalise(&self, out: &mut [f32], x: &[f32], gamma: &[f32], beta: &[f32]) -> Statistics {
+        let d = gamma.len();
+        let n = (x.len() / d) as f32;
+        let [mut mean] = column_sums(x, d, |row, [sum]| add_row(sum, row));
+        mean.iter_mut().for_each(|m| *m /= n);
+        let [mut variance] = column_sums(x, d, |row, [sum]| add_squares(sum, row, &mean));
+        variance.iter_mut().for_each(|v| *v /= n);
+        let scale: Vec<f32> = variance.iter().zip(gamma).map(|(v, g)| g * rstd(*v)).collect();
+        let shift: Vec<f32> = mean.iter().zip(&scale).zip(beta).map(|((m, s), b)| b - m * s).collect();
+        out.par_chunks_mut(d * ROW_CHUNK).zip(x.par_chunks(d * ROW_CHUNK)).for_each(|(out, x)| {
+            let rows = out.chunks_exact_mut(d).zip(x.chunks_exact(d));
+            rows.for_each(|(out, x)| scale_activate(out, x, &scale, &shift, self.slope));
+        });
+        Statistics { mean, variance }
     }
 }
 
@@ -124,9 +163,9 @@ struct Backward<'a> {
 }
 
 impl Backward<'_> {
-    /// Gradients of x, gamma and beta. With x̂ the normalised values and g their output's gradient behind the activation,
+    /// Sets the gradient of x and returns those of gamma and beta. With x̂ the normalised values and g their output's gradient behind the activation,
     /// dx = gamma / sd (g - mean g - x̂ mean (g x̂)), the means over the cells.
-    fn run(&self, x: &[f32], dy: &[f32]) -> (Vec<f32>, Vec<f32>, Vec<f32>) {
+    fn run(&self, dx: &mut [f32], x: &[f32], dy: &[f32]) -> [Vec<f32>; 2] {
         let d = self.gamma.len();
         let n = x.len() / d;
         let Statistics { mean, variance } = self.statistics;
@@ -146,7 +185,6 @@ impl Backward<'_> {
         let scale: Vec<f32> = self.gamma.iter().zip(&rstd).map(|(gamma, rstd)| gamma * rstd).collect();
         let per_cell = |sums: &[f32]| -> Vec<f32> { sums.iter().map(|sum| sum / n as f32).collect() };
         let (mean_g_normed, mean_g) = (per_cell(&dgamma), per_cell(&dbeta));
-        let mut dx = vec![0f32; n * d];
         dx.par_chunks_mut(d * ROW_CHUNK).zip(x.par_chunks(d * ROW_CHUNK).zip(dy.par_chunks(d * ROW_CHUNK))).for_each(
             |(dx, (x, dy))| {
                 for (dx, (x, dy)) in dx.chunks_exact_mut(d).zip(x.chunks_exact(d).zip(dy.chunks_exact(d))) {
@@ -154,7 +192,7 @@ impl Backward<'_> {
                 }
             },
         );
-        (dx, dgamma, dbeta)
+        [dgamma, dbeta]
     }
 }
 
@@ -205,10 +243,10 @@ mod tests {
 
     #[test]
     fn equals_the_plain_twin_forward_and_backward_for_any_threads() {
-        for (n, d, slope) in [(3, 5, 0.0), (70, 40, 0.1), (33, 7, 1.0)] {
+        for (n, d, slope, stacked) in [(3, 5, 0.0, 1), (70, 40, 0.1, 1), (33, 7, 1.0, 1), (120, 6, 0.1, 3)] {
             let (x, gamma, beta, probe) = (random(&[n, d], "x"), random(&[d], "g"), random(&[d], "b"), random(&[n, d], "p"));
-            let ours = batch_norm_activate(&x, &gamma, &beta, slope).unwrap();
-            let plain = batch_norm_activate_plain(&x, &gamma, &beta, slope).unwrap();
+            let ours = batch_norm_activate(&x, &gamma, &beta, slope, stacked).unwrap();
+            let plain = batch_norm_activate_plain(&x, &gamma, &beta, slope, stacked).unwrap();
             assert!(
                 distance(&ours.0, &plain.0) < 1e-5 && distance(&ours.1, &plain.1) < 1e-6 && distance(&ours.2, &plain.2) < 1e-5
             );
@@ -220,7 +258,7 @@ mod tests {
             }
             let with = |n_threads| {
                 Threads::new(n_threads).unwrap().run(|| {
-                    let y = batch_norm_activate(&x, &gamma, &beta, slope).unwrap().0;
+                    let y = batch_norm_activate(&x, &gamma, &beta, slope, stacked).unwrap().0;
                     gradients(&y).get(&x).unwrap().to_vec2::<f32>().unwrap()
                 })
             };
@@ -231,8 +269,9 @@ mod tests {
     #[test]
     fn gradient_equals_finite_differences() {
         let (x, gamma, beta, probe) = (random(&[4, 3], "x"), random(&[3], "g"), random(&[3], "b"), random(&[4, 3], "p"));
-        let loss =
-            |x: &Tensor| (batch_norm_activate(x, &gamma, &beta, 0.0).unwrap().0 * probe.as_tensor()).unwrap().sum_all().unwrap();
+        let loss = |x: &Tensor| {
+            (batch_norm_activate(x, &gamma, &beta, 0.0, 1).unwrap().0 * probe.as_tensor()).unwrap().sum_all().unwrap()
+        };
         let gradient: Vec<f32> = loss(&x).backward().unwrap().get(&x).unwrap().flatten_all().unwrap().to_vec1().unwrap();
         let base: Vec<f32> = x.flatten_all().unwrap().to_vec1().unwrap();
         for i in 0..base.len() {

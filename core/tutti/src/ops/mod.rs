@@ -9,6 +9,7 @@ pub mod layer_norm;
 pub mod linear;
 mod matmul;
 pub mod nt_xent;
+pub mod product;
 mod simd;
 pub mod sparse_linear;
 

@@ -33,12 +33,25 @@ pub struct MiniBatches {
     n_left: usize,
     rows_per_batch: f64,
     draw: Box<dyn Iterator<Item = MiniBatch> + Send>,
+    /// Drawn, and not yet taken.
+    peeked: Option<MiniBatch>,
 }
 
 impl MiniBatches {
     /// `n_batches` mini-batches of `draw`, with that many rows in the mean.
     pub fn new(n_batches: usize, rows_per_batch: f64, draw: impl Iterator<Item = MiniBatch> + Send + 'static) -> Self {
-        Self { n_left: n_batches, rows_per_batch, draw: Box::new(draw.take(n_batches)) }
+        Self { n_left: n_batches, rows_per_batch, draw: Box::new(draw.take(n_batches)), peeked: None }
+    }
+
+    /// The next one, where it is as `wanted`; it stays the next where it is not.
+    pub fn next_if(&mut self, wanted: impl Fn(&MiniBatch) -> bool) -> Option<MiniBatch> {
+        let next = self.next()?;
+        if wanted(&next) {
+            return Some(next);
+        }
+        self.n_left += 1;
+        self.peeked = Some(next);
+        None
     }
 
     /// Rows per mini-batch, in the mean.
@@ -59,7 +72,7 @@ impl Iterator for MiniBatches {
 
     fn next(&mut self) -> Option<MiniBatch> {
         self.n_left = self.n_left.saturating_sub(1);
-        self.draw.next()
+        self.peeked.take().or_else(|| self.draw.next())
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {

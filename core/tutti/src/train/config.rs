@@ -16,8 +16,8 @@ pub struct TrainConfig {
     pub schedule: Schedule,
     /// The optimiser.
     pub optimizer: OptimizerConfig,
-    /// Mini-batches whose gradients are averaged for one update, at least 1: a larger mini-batch in the memory of a small one, except that
-    /// cells of different mini-batches are not contrasted. The last update of an epoch takes those that are left.
+    /// Mini-batches whose gradients are averaged for one update, at least 1: a larger mini-batch, except that cells of different ones are
+    /// not contrasted (and in the memory of a small one, unless the system stacks them). The last update of an epoch takes those that are left.
     pub accumulate: usize,
     /// Longest gradient: a longer one is scaled down to it. `None` (default) leaves gradients as they are.
     pub clip_norm: Option<f64>,
@@ -55,6 +55,11 @@ impl Default for TrainConfig {
 }
 
 impl TrainConfig {
+    /// The learning rate of step `step` of `n_steps` in epoch `epoch`, all from 0.
+    pub fn learning_rate_at(&self, epoch: usize, step: usize, n_steps: usize) -> f64 {
+        self.learning_rate * self.schedule.factor(epoch, self.n_epochs, step, n_steps)
+    }
+
     /// Checks every range.
     ///
     /// # Errors

@@ -42,12 +42,14 @@ pub(super) struct EpochSums {
 }
 
 impl EpochSums {
-    pub fn add(&mut self, values: &[(&'static str, f64, f64)], n_cells: usize) {
+    /// Losses, the mean of `n_steps` steps, with the cells of these.
+    pub fn add(&mut self, values: &[(&'static str, f64, f64)], n_steps: usize, n_cells: usize) {
+        let n = n_steps as f64;
         for (name, weight, value) in values {
-            *self.terms.entry((*name).to_owned()).or_default() += value;
-            self.loss += weight * value;
+            *self.terms.entry((*name).to_owned()).or_default() += n * value;
+            self.loss += n * weight * value;
         }
-        self.n_steps += 1;
+        self.n_steps += n_steps;
         self.n_cells += n_cells;
     }
 

@@ -46,7 +46,7 @@ pub struct Trainer<'a, S: System> {
     sampler: Option<Box<dyn Sampler>>,
     /// What is left of the current epoch's mini-batches; `None` between epochs.
     batches: Option<MiniBatches>,
-    prepared: Option<(S::Prepared, usize)>,
+    prepared: Option<Ready<S::Prepared>>,
     /// By phase, gradients that wait for others, with their number.
     waiting: Vec<Option<(Gradients, usize)>>,
     epoch: usize,
@@ -166,9 +166,8 @@ impl<'a, S: System> Trainer<'a, S> {
         if self.batches.is_none() {
             self.begin_epoch(observer)?;
         }
-        let values = self.train_mini_batch()?;
+        let values = self.train_mini_batches()?;
         self.clock.first_step.get_or_insert_with(Instant::now);
-        self.step += 1;
         let loss = values.iter().map(|(_, weight, value)| weight * value).sum();
         observer.on_step(&self.progress(loss, None));
         if self.step == self.n_steps {
@@ -199,20 +198,24 @@ impl<'a, S: System> Trainer<'a, S> {
         Ok(())
     }
 
-    /// Trains the current mini-batch while the next is prepared.
-    fn train_mini_batch(&mut self) -> Result<Vec<(&'static str, f64, f64)>> {
-        let learning_rate = self.learning_rate();
+    /// Trains the current mini-batch, or stack of them, while the next is prepared.
+    fn train_mini_batches(&mut self) -> Result<Vec<(&'static str, f64, f64)>> {
+        let stacks = self.system.stacks();
         let Self { system, cells, rng, batches, optimizer, waiting, threads, config, prepared, .. } = self;
         let (epoch, step) = (self.epoch, self.step);
         let Some(batches) = batches else { return Err(no_sampler()) };
+        // A stack ends where the weights are updated.
+        let most = |step: usize| if stacks { config.accumulate - step % config.accumulate } else { 1 };
         let current = match prepared.take() {
             Some(prepared) => prepared,
             None => {
-                let batch = batches.next().ok_or_else(no_sampler)?;
-                threads.run(|| prepare(system, cells, batch, &Draws::new(*rng, epoch, step)))?
+                let stack = Stack::draw(batches, most(step)).ok_or_else(no_sampler)?;
+                threads.run(|| prepare(system, cells, stack, &Draws::new(*rng, epoch, step)))?
             }
         };
-        let next = batches.next();
+        let after = step + current.n_steps;
+        let next = Stack::draw(batches, most(after));
+        let learning_rate = config.learning_rate_at(epoch, after - 1, self.n_steps);
         let mut update = Update {
             system,
             optimizer,
@@ -220,18 +223,19 @@ impl<'a, S: System> Trainer<'a, S> {
             learning_rate,
             clip_norm: config.clip_norm,
             // The last mini-batches of an epoch wait for no others.
-            n_averaged: if step + 1 == self.n_steps { 1 } else { config.accumulate },
+            n_averaged: if after == self.n_steps { 1 } else { config.accumulate },
         };
         let (trained, next) = threads.run(|| {
             rayon::join(
-                || update.run(&current.0, &Draws::new(*rng, epoch, step)),
-                || next.map(|batch| prepare(system, cells, batch, &Draws::new(*rng, epoch, step + 1))),
+                || update.run(&current, &Draws::new(*rng, epoch, step)),
+                || next.map(|stack| prepare(system, cells, stack, &Draws::new(*rng, epoch, after))),
             )
         });
         let values = trained.map_err(|e| self.keep_good(e))?;
         self.prepared = next.transpose()?;
-        self.sums.add(&values, current.1);
-        self.clock.cells += current.1;
+        self.sums.add(&values, current.n_steps, current.n_cells);
+        self.clock.cells += current.n_cells;
+        self.step = after;
         Ok(values)
     }
 
@@ -282,8 +286,8 @@ impl<'a, S: System> Trainer<'a, S> {
         let (mut sum, mut n) = (0.0, 0);
         for (step, batch) in validation.iter().enumerate() {
             let values = threads.run(|| -> Result<_> {
-                let (prepared, _) = prepare(system, cells, batch.clone(), &Draws::new(rng, 0, step))?;
-                system.validation_losses(&prepared)?.values()
+                let ready = prepare(system, cells, Stack::of(batch.clone()), &Draws::new(rng, 0, step))?;
+                system.validation_losses(&ready.prepared)?.values()
             })?;
             let n_cells = batch.rows.len();
             sum += n_cells as f64 * values.iter().map(|(_, weight, value)| weight * value).sum::<f64>();
@@ -293,8 +297,7 @@ impl<'a, S: System> Trainer<'a, S> {
     }
 
     fn learning_rate(&self) -> f64 {
-        let factor = self.config.schedule.factor(self.epoch, self.config.n_epochs, self.step, self.n_steps);
-        self.config.learning_rate * factor
+        self.config.learning_rate_at(self.epoch, self.step, self.n_steps)
     }
 
     fn progress(&self, loss: f64, validation_loss: Option<f64>) -> Progress {
@@ -395,12 +398,50 @@ impl<'a, S: System> Trainer<'a, S> {
     }
 }
 
-fn prepare<S: System>(system: &S, cells: &Cells<'_>, batch: MiniBatch, draws: &Draws) -> Result<(S::Prepared, usize)> {
-    let MiniBatch { rows: indices, n_pairs, .. } = batch;
+/// Rows of stacked mini-batches at most: beyond it nothing is gained and memory grows.
+const MOST_STACKED_ROWS: usize = 2048;
+
+/// A mini-batch, or several of the same size that pass the network together.
+struct Stack {
+    indices: Vec<usize>,
+    n_pairs: usize,
+    n_stacked: usize,
+}
+
+impl Stack {
+    fn of(batch: MiniBatch) -> Self {
+        Self { indices: batch.rows, n_pairs: batch.n_pairs, n_stacked: 1 }
+    }
+
+    /// The next mini-batches, `most` at most, one at least; `None` after the last.
+    fn draw(batches: &mut MiniBatches, most: usize) -> Option<Self> {
+        let mut stack = Self::of(batches.next()?);
+        let n_rows = stack.indices.len();
+        while stack.n_stacked < most
+            && stack.indices.len() + n_rows <= MOST_STACKED_ROWS
+            && let Some(next) = batches.next_if(|next| (next.rows.len(), next.n_pairs) == (n_rows, stack.n_pairs))
+        {
+            stack.indices.extend(next.rows);
+            stack.n_stacked += 1;
+        }
+        Some(stack)
+    }
+}
+
+/// What a system made of a [`Stack`], and how many mini-batches and cells that were.
+struct Ready<P> {
+    prepared: P,
+    n_steps: usize,
+    n_cells: usize,
+}
+
+fn prepare<S: System>(system: &S, cells: &Cells<'_>, stack: Stack, draws: &Draws) -> Result<Ready<S::Prepared>> {
+    let Stack { indices, n_pairs, n_stacked } = stack;
     let n_cells = indices.len();
     let mut rows = Csr::empty(cells.n_genes());
     cells.source().read_rows(&indices, &mut rows)?;
-    Ok((system.prepare(Batch { rows, indices, n_pairs }, draws)?, n_cells))
+    let prepared = system.prepare(Batch { rows, indices, n_pairs, n_stacked }, draws)?;
+    Ok(Ready { prepared, n_steps: n_stacked, n_cells })
 }
 
 /// What one step changes, and how.
@@ -416,31 +457,39 @@ struct Update<'a, S> {
 
 impl<S: System> Update<'_, S> {
     /// All phases of one step; the values are those of the last phase, the model's.
-    fn run(&mut self, prepared: &S::Prepared, draws: &Draws) -> Result<Vec<(&'static str, f64, f64)>> {
+    fn run(&mut self, ready: &Ready<S::Prepared>, draws: &Draws) -> Result<Vec<(&'static str, f64, f64)>> {
         let mut values = Vec::new();
         for (i, phase) in self.system.phases().iter().enumerate() {
             for _ in 0..phase.n_updates {
-                values = self.phase(i, *phase, prepared, draws)?;
+                values = self.phase(i, *phase, ready, draws)?;
             }
         }
         Ok(values)
     }
 
-    fn phase(&mut self, i: usize, phase: Phase, prepared: &S::Prepared, draws: &Draws) -> Result<Vec<(&'static str, f64, f64)>> {
-        let terms = self.system.losses(prepared, phase, draws)?;
+    fn phase(
+        &mut self,
+        i: usize,
+        phase: Phase,
+        ready: &Ready<S::Prepared>,
+        draws: &Draws,
+    ) -> Result<Vec<(&'static str, f64, f64)>> {
+        let terms = self.system.losses(&ready.prepared, phase, draws)?;
         let values = terms.values()?;
         if let Some((name, _, value)) = values.iter().find(|(_, _, value)| !value.is_finite()) {
             return Err(not_finite(&format!("loss `{name}`"), *value));
         }
         let parameters = self.system.parameters();
-        let new = terms.total()?.map(|total| Gradients::of(&total, parameters)).transpose()?;
+        let n_new = ready.n_steps;
+        let summed = terms.total()?.map(|mean| if n_new == 1 { Ok(mean) } else { mean * n_new as f64 }).transpose()?;
+        let new = summed.map(|loss| Gradients::of(&loss, parameters)).transpose()?;
         let (gradients, n) = match (self.waiting[i].take(), new) {
             (Some((mut sum, n)), Some(new)) => {
                 sum.add(new)?;
-                (sum, n + 1)
+                (sum, n + n_new)
             }
-            (Some((sum, n)), None) => (sum, n + 1),
-            (None, Some(new)) => (new, 1),
+            (Some((sum, n)), None) => (sum, n + n_new),
+            (None, Some(new)) => (new, n_new),
             (None, None) => return Ok(values),
         };
         if n < self.n_averaged {

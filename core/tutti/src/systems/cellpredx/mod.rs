@@ -488,7 +488,7 @@ impl System for CellPredX {
 
     fn losses(&self, prepared: &Domains, _phase: Phase, draws: &Draws) -> Result<LossTerms> {
         let step = draws.epoch() * self.config.sampler().n_batches + draws.step();
-        self.forward(prepared, Pass { draws: Some(draws), index: 0 }, Some(step))
+        self.forward(prepared, Pass::train(draws, 0), Some(step))
     }
 
     fn validation_losses(&self, prepared: &Domains) -> Result<LossTerms> {

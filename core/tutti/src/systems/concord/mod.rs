@@ -348,8 +348,7 @@ impl System for Concord {
     }
 
     fn losses(&self, prepared: &Views, _phase: Phase, draws: &Draws) -> Result<LossTerms> {
-        let pass = |index| Pass { draws: Some(draws), index };
-        self.forward(prepared, pass(0), pass(1))
+        self.forward(prepared, Pass::train(draws, 0), Pass::train(draws, 1))
     }
 
     fn validation_losses(&self, prepared: &Views) -> Result<LossTerms> {

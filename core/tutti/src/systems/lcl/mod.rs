@@ -182,19 +182,25 @@ impl Lcl {
         self.training.as_ref().ok_or_else(|| Error::data("a loaded model has no training cells", "start with `Lcl::trainer`"))
     }
 
-    /// z = g(f(x)) of all rows, NT-Xent between the partners.
-    fn contrast(&self, prepared: &Pairs, pass: Pass<'_>) -> Result<(Tensor, Tensor)> {
+    /// z = g(f(x)) of all rows, one tensor per stacked mini-batch.
+    fn project(&self, prepared: &Pairs, pass: Pass<'_>) -> Result<Vec<Tensor>> {
         let h = self.encoder.forward(&prepared.x, None, pass)?;
-        let z = self.projection.forward(&h, pass)?;
+        Ok(self.projection.forward(&h, pass)?.chunk(prepared.relations.len(), 0)?)
+    }
+
+    /// NT-Xent between the partners, the mean over the mini-batches.
+    fn contrast(&self, prepared: &Pairs, z: &[Tensor]) -> Result<Tensor> {
         let n = prepared.n_pairs;
-        let config = NtXentConfig {
-            temperature: self.config.temperature,
-            hard_negative_beta: 0.0,
-            decoupled: self.config.decoupled,
-            relations: prepared.relations.clone(),
-        };
-        let loss = nt_xent(&z.narrow(0, 0, n)?, &z.narrow(0, n, n)?, &config, self.parameters.kernels())?;
-        Ok((z, loss))
+        let each = z.iter().zip(&prepared.relations).map(|(z, relations)| {
+            let config = NtXentConfig {
+                temperature: self.config.temperature,
+                hard_negative_beta: 0.0,
+                decoupled: self.config.decoupled,
+                relations: relations.clone(),
+            };
+            nt_xent(&z.narrow(0, 0, n)?, &z.narrow(0, n, n)?, &config, self.parameters.kernels())
+        });
+        mean(each)
     }
 }
 
@@ -278,13 +284,20 @@ impl Training {
     }
 }
 
-/// Rows of a mini-batch: the first cells of all pairs, their partners, then cells without a barcode.
+/// Rows of each mini-batch: the first cells of all pairs, their partners, then cells without a barcode.
 #[derive(Debug)]
 pub struct Pairs {
     x: Arc<SparseBatch>,
     n_pairs: usize,
     n_unlabelled: usize,
-    relations: Option<Relations>,
+    /// By mini-batch.
+    relations: Vec<Option<Relations>>,
+}
+
+fn mean(losses: impl ExactSizeIterator<Item = Result<Tensor>>) -> Result<Tensor> {
+    let n = losses.len() as f64;
+    let losses = losses.collect::<Result<Vec<_>>>()?;
+    Ok((Tensor::stack(&losses, 0)?.sum(0)? / n)?)
 }
 
 impl System for Lcl {
@@ -334,28 +347,38 @@ impl System for Lcl {
         Ok(Some(Box::new(sampler)))
     }
 
+    fn stacks(&self) -> bool {
+        true
+    }
+
     fn prepare(&self, batch: Batch, _draws: &Draws) -> Result<Pairs> {
-        let n_pairs = batch.n_pairs;
-        let n_unlabelled = batch.indices.len() - 2 * n_pairs;
-        let relations = if self.config.mask_related { self.training()?.relations(&batch.indices, n_pairs) } else { None };
+        let (n_pairs, n_rows) = (batch.n_pairs, batch.indices.len() / batch.n_stacked);
+        let n_unlabelled = n_rows - 2 * n_pairs;
+        let relations =
+            |rows: &[usize]| Ok(if self.config.mask_related { self.training()?.relations(rows, n_pairs) } else { None });
+        let relations = batch.indices.chunks(n_rows).map(relations).collect::<Result<_>>()?;
         Ok(Pairs { x: Arc::new(SparseBatch::with_gradient(batch.rows)), n_pairs, n_unlabelled, relations })
     }
 
     fn losses(&self, prepared: &Pairs, _phase: Phase, draws: &Draws) -> Result<LossTerms> {
-        let (z, contrastive) = self.contrast(prepared, Pass { draws: Some(draws), index: 0 })?;
+        let n_stacked = prepared.relations.len();
+        let z = self.project(prepared, Pass { n_stacked, ..Pass::train(draws, 0) })?;
         let mut terms = LossTerms::new();
-        terms.add("nt_xent", 1.0, contrastive);
+        terms.add("nt_xent", 1.0, self.contrast(prepared, &z)?);
         if prepared.n_unlabelled > 0 {
             let n_labelled = 2 * prepared.n_pairs;
-            let (labelled, unlabelled) = (z.narrow(0, 0, n_labelled)?, z.narrow(0, n_labelled, prepared.n_unlabelled)?);
-            terms.add("entropy", self.config.entropy_weight, entropy_penalty(&unlabelled, &labelled, self.config.temperature)?);
+            let penalty = |z: &Tensor| {
+                let (labelled, unlabelled) = (z.narrow(0, 0, n_labelled)?, z.narrow(0, n_labelled, prepared.n_unlabelled)?);
+                entropy_penalty(&unlabelled, &labelled, self.config.temperature)
+            };
+            terms.add("entropy", self.config.entropy_weight, mean(z.iter().map(penalty))?);
         }
         Ok(terms)
     }
 
     fn validation_losses(&self, prepared: &Pairs) -> Result<LossTerms> {
         let mut terms = LossTerms::new();
-        terms.add("nt_xent", 1.0, self.contrast(prepared, Pass::EVAL)?.1);
+        terms.add("nt_xent", 1.0, self.contrast(prepared, &self.project(prepared, Pass::EVAL)?)?);
         Ok(terms)
     }
 

@@ -2,6 +2,7 @@ use super::*;
 use crate::data::{Categorical, Csr};
 use crate::metrics::{lineage_error, pair_scores};
 use crate::observe::{CancelToken, Silent};
+use crate::optim::{Gradients, Optimizer, OptimizerConfig, SgdConfig};
 use crate::preprocess::{Normalized, PcaConfig, Preprocessing, TargetSum, pca, to_memory};
 use crate::simulate::{Lineage, Simulation, Spec, Structure};
 use crate::train::{History, State};
@@ -197,6 +198,47 @@ fn cells_of_several_lineages_are_not_pushed_from_their_kin() {
     // Two of one lineage in two pairs without a third.
     let two = training.relations(&[0, 2, 1, 2], 2);
     assert!(two.is_some_and(|r| r.get(2, 1) == Relation::Ignored && r.get(0, 1) == Relation::Negative));
+}
+
+#[test]
+fn stacked_mini_batches_train_as_one_after_the_other_do() {
+    let (cells, _, lineages) = planted(300, 12, 0.05);
+    let input = LclInput { lineages, test: Vec::new() };
+    let config = || LclConfig { n_pairs: 6, n_unlabelled: 3, ..small(LclConfig::default()) };
+    let sampler = LineageSampler::new(&input.lineages, Training::new(&input, Mode::Inductive).unlabelled, config().sampler());
+    let batches = &sampler.unwrap().epoch(&Rng::new(1), 0).unwrap()[..3];
+    let draws = Draws::new(Rng::new(1), 0, 0);
+    // Weights and running statistics after an update by these mini-batches, `each` of them at a time, and the losses.
+    let train = |each: usize| {
+        let model = Lcl::new(&cells, &input, config(), &Device::Cpu).unwrap();
+        let mut optimizer = Optimizer::new(model.parameters(), &OptimizerConfig::Sgd(SgdConfig::default())).unwrap();
+        let (mut sum, mut values): (Option<Gradients>, Vec<f64>) = (None, Vec::new());
+        for stack in batches.chunks(each) {
+            let indices = stack.iter().flat_map(|b| b.rows.clone()).collect::<Vec<_>>();
+            let mut rows = Csr::empty(300);
+            cells.source().read_rows(&indices, &mut rows).unwrap();
+            let batch = Batch { rows, indices, n_pairs: stack[0].n_pairs, n_stacked: each };
+            let terms = model.losses(&model.prepare(batch, &draws).unwrap(), Phase::MODEL, &draws).unwrap();
+            values.extend(terms.values().unwrap().iter().map(|(_, _, value)| value * each as f64));
+            let gradients = Gradients::of(&(terms.total().unwrap().unwrap() * each as f64).unwrap(), model.parameters()).unwrap();
+            match &mut sum {
+                Some(sum) => sum.add(gradients).unwrap(),
+                None => sum = Some(gradients),
+            }
+        }
+        optimizer.step(model.parameters(), 0, &sum.unwrap(), 1.0, 1.0 / 3.0).unwrap();
+        let numbers =
+            model.parameters().snapshot().unwrap().into_iter().map(|(_, t)| t.flatten_all().unwrap().to_vec1().unwrap());
+        let sums: Vec<f64> = (0..2).map(|term| values.iter().skip(term).step_by(2).sum()).collect();
+        (numbers.collect::<Vec<Vec<f32>>>().concat(), sums)
+    };
+    let ((stacked, losses), (single, expected)) = (train(3), train(1));
+    for (a, b) in stacked.iter().zip(&single) {
+        assert!((a - b).abs() < 1e-4 * (1.0 + b.abs()), "{a} and {b}");
+    }
+    for (a, b) in losses.iter().zip(&expected) {
+        assert!((a - b).abs() < 1e-4 && *b > 1.0, "{losses:?} and {expected:?}");
+    }
 }
 
 #[test]
