@@ -4,7 +4,8 @@ use candle_core::{Tensor, Var};
 
 use super::{Activation, Kernels, Parameters, Pass};
 use crate::error::Result;
-use crate::ops::batch_norm::{EPS, batch_norm_activate, batch_norm_activate_plain};
+use crate::ops::batch_norm::{EPS, batch_norm_activate, batch_norm_activate_plain, batch_norm_step};
+use crate::ops::chain::{Step, Trained};
 
 /// Share of a mini-batch's statistics in the running ones.
 const MOMENTUM: f64 = 0.1;
@@ -28,6 +29,12 @@ impl RunningStatistics {
         Ok(Self { mean, variance: parameters.buffer(&format!("{name}.running_variance"), d, 1.0)? })
     }
 
+    /// Follows stacked mini-batches, [n_stacked, d] each, of `n` cells together.
+    fn follow_all(&self, mean: &Tensor, variance: &Tensor, n: usize) -> Result<()> {
+        let n_stacked = mean.dim(0)?;
+        (0..n_stacked).try_for_each(|i| self.follow(&mean.get(i)?, &variance.get(i)?, n / n_stacked))
+    }
+
     /// Moves them a tenth of the way to those of a mini-batch of `n` cells; the variance becomes unbiased, as in PyTorch.
     fn follow(&self, mean: &Tensor, variance: &Tensor, n: usize) -> Result<()> {
         let unbiased = n as f64 / (n.max(2) - 1) as f64;
@@ -41,8 +48,8 @@ impl RunningStatistics {
 /// Batch normalisation (Ioffe and Szegedy 2015) with scale and shift per feature.
 #[derive(Debug, Clone)]
 pub struct BatchNorm {
-    gamma: Tensor,
-    beta: Tensor,
+    gamma: Trained,
+    beta: Trained,
     running: RunningStatistics,
     kernels: Kernels,
 }
@@ -53,8 +60,8 @@ impl BatchNorm {
     /// # Errors
     /// Where the device has no memory left.
     pub fn new(parameters: &mut Parameters, name: &str, d: usize) -> Result<Self> {
-        let gamma = parameters.constant(&format!("{name}.gamma"), d, 1.0)?.as_tensor().clone();
-        let beta = parameters.constant(&format!("{name}.beta"), d, 0.0)?.as_tensor().clone();
+        let gamma = parameters.filled(&format!("{name}.gamma"), d, 1.0)?;
+        let beta = parameters.filled(&format!("{name}.beta"), d, 0.0)?;
         Ok(Self { gamma, beta, running: RunningStatistics::new(parameters, name, d)?, kernels: parameters.kernels() })
     }
 
@@ -79,23 +86,34 @@ impl BatchNorm {
         running: &RunningStatistics,
     ) -> Result<Tensor> {
         if pass.draws.is_none() {
-            let scale = (&self.gamma / (running.variance.as_tensor().detach() + EPS)?.sqrt()?)?;
-            let shift = (&self.beta - (running.mean.as_tensor().detach() * &scale)?)?;
+            let scale = (&self.gamma.tensor / (running.variance.as_tensor().detach() + EPS)?.sqrt()?)?;
+            let shift = (&self.beta.tensor - (running.mean.as_tensor().detach() * &scale)?)?;
             return activation.apply(&x.broadcast_mul(&scale)?.broadcast_add(&shift)?);
         }
-        let (y, mean, variance) = match self.kernels {
-            Kernels::Fused => batch_norm_activate(x, &self.gamma, &self.beta, activation.slope(), pass.n_stacked)?,
-            Kernels::Plain => batch_norm_activate_plain(x, &self.gamma, &self.beta, activation.slope(), pass.n_stacked)?,
+        let normalise = match self.kernels {
+            Kernels::Fused => batch_norm_activate,
+            Kernels::Plain => batch_norm_activate_plain,
         };
-        for i in 0..pass.n_stacked {
-            running.follow(&mean.get(i)?, &variance.get(i)?, x.dim(0)? / pass.n_stacked)?;
-        }
+        let (gamma, beta) = (&self.gamma.tensor, &self.beta.tensor);
+        let (y, mean, variance) = normalise(x, gamma, beta, activation.slope(), pass.n_stacked)?;
+        running.follow_all(&mean, &variance, x.dim(0)?)?;
         Ok(y)
+    }
+
+    pub(super) fn gamma(&self) -> &Tensor {
+        &self.gamma.tensor
+    }
+
+    /// As [`BatchNorm::forward`] in a chain, in training.
+    pub(super) fn step(&self, x: &Tensor, activation: Activation, n_stacked: usize) -> Result<Step> {
+        let (step, mean, variance) = batch_norm_step(x, &self.gamma, &self.beta, activation.slope(), n_stacked)?;
+        self.running.follow_all(&mean, &variance, x.dim(0)?)?;
+        Ok(step)
     }
 
     /// The same layer, through which no gradient passes to the parameters.
     pub fn detached(&self) -> Self {
-        Self { gamma: self.gamma.detach(), beta: self.beta.detach(), ..self.clone() }
+        Self { gamma: self.gamma.detached(), beta: self.beta.detached(), ..self.clone() }
     }
 }
 

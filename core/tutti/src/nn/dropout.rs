@@ -2,8 +2,9 @@
 
 use candle_core::Tensor;
 
-use super::Pass;
+use super::{Draws, Pass};
 use crate::error::Result;
+use crate::ops::chain::{Chain, scale_step};
 
 /// Sets each value to zero with probability `p` and scales the others by 1 / (1 - p) (Srivastava et al. 2014). The identity outside of
 /// training and for p = 0. `name` keys the draws, so that every layer has its own.
@@ -11,11 +12,29 @@ use crate::error::Result;
 /// # Errors
 /// Where the device has no memory left.
 pub fn dropout(x: &Tensor, p: f64, pass: Pass<'_>, name: &str) -> Result<Tensor> {
-    let Some(draws) = pass.draws.filter(|_| p > 0.0) else { return Ok(x.clone()) };
-    let mut stream = draws.stream(&format!("dropout {name} {}", pass.index));
+    match pass.draws.filter(|_| p > 0.0) {
+        Some(draws) => Ok((x * mask(x, p, draws, pass.index, name)?)?),
+        None => Ok(x.clone()),
+    }
+}
+
+/// As [`dropout`] in a chain.
+///
+/// # Errors
+/// Where the device has no memory left.
+pub(super) fn pass_dropout(chain: &mut Chain, p: f64, pass: Pass<'_>, name: &str) -> Result<()> {
+    match pass.draws.filter(|_| p > 0.0) {
+        Some(draws) => chain.then(None, |x, _| scale_step(x, mask(x, p, draws, pass.index, name)?)),
+        None => Ok(()),
+    }
+}
+
+/// What multiplies x.
+fn mask(x: &Tensor, p: f64, draws: &Draws, index: u64, name: &str) -> Result<Tensor> {
+    let mut stream = draws.stream(&format!("dropout {name} {index}"));
     let keep = 1.0 / (1.0 - p) as f32;
     let mask: Vec<f32> = (0..x.elem_count()).map(|_| if stream.bernoulli(p) { 0.0 } else { keep }).collect();
-    Ok((x * Tensor::from_vec(mask, x.shape(), x.device())?)?)
+    Ok(Tensor::from_vec(mask, x.shape(), x.device())?)
 }
 
 #[cfg(test)]

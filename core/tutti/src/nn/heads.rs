@@ -4,6 +4,7 @@ use candle_core::Tensor;
 
 use super::{Activation, Dense, Mlp, MlpConfig, Norm, NormActivation, Parameters, Pass};
 use crate::error::Result;
+use crate::ops::chain::Chain;
 
 /// Classifier: one hidden layer as wide as the latent space, then one logit per class.
 #[derive(Debug, Clone)]
@@ -66,6 +67,13 @@ impl ProjectionHead {
     /// # Errors
     /// Shapes that do not fit.
     pub fn forward(&self, h: &Tensor, pass: Pass<'_>) -> Result<Tensor> {
+        if self.hidden.chains(pass) {
+            let mut chain = Chain::new(&h.contiguous()?);
+            self.hidden.pass(&mut chain, pass)?;
+            self.out.pass(&mut chain)?;
+            self.norm.pass(&mut chain, pass)?;
+            return chain.end();
+        }
         self.norm.forward(&self.out.forward(&self.hidden.forward(h, pass)?)?, pass)
     }
 

@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{BatchNorm, Kernels, Parameters, Pass};
 use crate::error::Result;
-use crate::ops::layer_norm::{layer_norm_leaky_relu, layer_norm_leaky_relu_plain};
+use crate::ops::chain::{Chain, Trained, activate_step};
+use crate::ops::layer_norm::{layer_norm_leaky_relu, layer_norm_leaky_relu_plain, layer_norm_step};
 
 /// Slope of the leaky ReLU below zero.
 pub const LEAKY_SLOPE: f32 = 0.1;
@@ -69,7 +70,7 @@ pub struct NormActivation {
 
 #[derive(Debug, Clone)]
 enum Kind {
-    Layer { gamma: Tensor, beta: Tensor },
+    Layer { gamma: Trained, beta: Trained },
     Batch(BatchNorm),
     None,
 }
@@ -82,8 +83,8 @@ impl NormActivation {
     pub fn new(parameters: &mut Parameters, name: &str, norm: Norm, activation: Activation, d: usize) -> Result<Self> {
         let kind = match norm {
             Norm::LayerNorm => {
-                let gamma = parameters.constant(&format!("{name}.gamma"), d, 1.0)?.as_tensor().clone();
-                Kind::Layer { gamma, beta: parameters.constant(&format!("{name}.beta"), d, 0.0)?.as_tensor().clone() }
+                let gamma = parameters.filled(&format!("{name}.gamma"), d, 1.0)?;
+                Kind::Layer { gamma, beta: parameters.filled(&format!("{name}.beta"), d, 0.0)? }
             }
             Norm::BatchNorm => Kind::Batch(BatchNorm::new(parameters, name, d)?),
             Norm::None => Kind::None,
@@ -98,17 +99,30 @@ impl NormActivation {
     pub fn forward(&self, x: &Tensor, pass: Pass<'_>) -> Result<Tensor> {
         let slope = self.activation.slope();
         match (&self.kind, self.kernels) {
-            (Kind::Layer { gamma, beta }, Kernels::Fused) => layer_norm_leaky_relu(x, gamma, beta, slope),
-            (Kind::Layer { gamma, beta }, Kernels::Plain) => layer_norm_leaky_relu_plain(x, gamma, beta, slope),
+            (Kind::Layer { gamma, beta }, Kernels::Fused) => layer_norm_leaky_relu(x, &gamma.tensor, &beta.tensor, slope),
+            (Kind::Layer { gamma, beta }, Kernels::Plain) => layer_norm_leaky_relu_plain(x, &gamma.tensor, &beta.tensor, slope),
             (Kind::Batch(norm), _) => norm.forward(x, self.activation, pass),
             (Kind::None, _) => self.activation.apply(x),
+        }
+    }
+
+    /// Passes it in a chain, in training, on the CPU.
+    ///
+    /// # Errors
+    /// Shapes that do not fit.
+    pub(super) fn pass(&self, chain: &mut Chain, pass: Pass<'_>) -> Result<()> {
+        let slope = self.activation.slope();
+        match &self.kind {
+            Kind::Layer { gamma, beta } => chain.then(Some(&gamma.tensor), |x, _| layer_norm_step(x, gamma, beta, slope)),
+            Kind::Batch(norm) => chain.then(Some(norm.gamma()), |x, _| norm.step(x, self.activation, pass.n_stacked)),
+            Kind::None => chain.then(None, |x, _| activate_step(x, slope)),
         }
     }
 
     /// The same layer, through which no gradient passes to the parameters.
     pub fn detached(&self) -> Self {
         let kind = match &self.kind {
-            Kind::Layer { gamma, beta } => Kind::Layer { gamma: gamma.detach(), beta: beta.detach() },
+            Kind::Layer { gamma, beta } => Kind::Layer { gamma: gamma.detached(), beta: beta.detached() },
             Kind::Batch(norm) => Kind::Batch(norm.detached()),
             Kind::None => Kind::None,
         };

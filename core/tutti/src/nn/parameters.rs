@@ -3,6 +3,7 @@
 use candle_core::{Device, Shape, Tensor, Var};
 
 use crate::error::{Error, Result};
+use crate::ops::chain::Trained;
 use crate::ops::factored::GradientSlot;
 use crate::rng::{Rng, Stream};
 
@@ -22,7 +23,7 @@ pub struct Parameter {
     pub name: String,
     /// The tensor.
     pub var: Var,
-    /// Where its gradient is left as factors, for the weight of a layer.
+    /// Where layers leave its gradient, that of a weight as factors.
     pub slot: Option<GradientSlot>,
     /// Group of parameters updated together; 0 unless a system has an adversary.
     pub group: usize,
@@ -86,17 +87,23 @@ impl Parameters {
         self.add(name, shape, None, || (standard_deviation * stream.normal()) as f32)
     }
 
-    /// Weight of a layer, `shape` in any order, initialised as Kaiming normal for `fan_in` inputs and gain sqrt(2) (He et al. 2015, eq. 10), and
-    /// where its gradient is left as factors.
+    /// Weight of a layer, `shape` in any order, initialised as Kaiming normal for `fan_in` inputs and gain sqrt(2) (He et al. 2015, eq. 10), whose
+    /// gradient is left as factors.
     ///
     /// # Errors
     /// Where the device has no memory left.
-    pub fn factored_weight(&mut self, name: &str, shape: impl Into<Shape>, fan_in: usize) -> Result<(Var, GradientSlot)> {
+    pub fn weight(&mut self, name: &str, shape: impl Into<Shape>, fan_in: usize) -> Result<Trained> {
         let deviation = (2.0 / fan_in.max(1) as f64).sqrt();
         let mut stream = self.stream(name);
-        let slot = GradientSlot::default();
-        let var = self.add(name, shape, Some(slot.clone()), || (deviation * stream.normal()) as f32)?;
-        Ok((var, slot))
+        self.add_trained(name, shape, || (deviation * stream.normal()) as f32)
+    }
+
+    /// A parameter of a layer, of one value, e.g. its bias.
+    ///
+    /// # Errors
+    /// Where the device has no memory left.
+    pub fn filled(&mut self, name: &str, shape: impl Into<Shape>, value: f32) -> Result<Trained> {
+        self.add_trained(name, shape, || value)
     }
 
     /// A parameter of one value.
@@ -132,6 +139,12 @@ impl Parameters {
 
     fn stream(&self, name: &str) -> Stream {
         self.rng.stream(&format!("init {name}"), 0, 0)
+    }
+
+    fn add_trained(&mut self, name: &str, shape: impl Into<Shape>, value: impl FnMut() -> f32) -> Result<Trained> {
+        let slot = GradientSlot::default();
+        let tensor = self.add(name, shape, Some(slot.clone()), value)?.as_tensor().clone();
+        Ok(Trained { tensor, slot })
     }
 
     fn add(

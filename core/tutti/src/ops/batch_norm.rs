@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use candle_core::{CpuStorage, CustomOp3, Layout, Shape, Tensor};
 use rayon::prelude::*;
 
+use super::chain::{Step, Trained};
 use super::simd::{NormColumns, add_row, add_squares, norm_columns_backward, norm_columns_sums, scale_activate};
 use super::sparse_linear::{cpu_f32, with_cpu_f32};
 use crate::error::Result;
@@ -26,15 +27,45 @@ pub fn batch_norm_activate(
     negative_slope: f32,
     n_stacked: usize,
 ) -> Result<(Tensor, Tensor, Tensor)> {
-    let statistics = Arc::new(Mutex::new(Vec::new()));
-    let op = BatchNorm { slope: negative_slope, n_stacked, statistics: statistics.clone() };
+    let op = BatchNorm { slope: negative_slope, n_stacked, statistics: Default::default() };
+    let statistics = op.statistics.clone();
     let y = x.contiguous()?.apply_op3(gamma, beta, op)?;
+    let [mean, variance] = stacked(&statistics, y.dim(1)?)?;
+    Ok((y, mean, variance))
+}
+
+/// As [`batch_norm_activate`] in a [`Chain`](super::chain::Chain).
+///
+/// # Errors
+/// Shapes that do not fit.
+pub fn batch_norm_step(
+    x: &Tensor,
+    gamma: &Trained,
+    beta: &Trained,
+    negative_slope: f32,
+    n_stacked: usize,
+) -> Result<(Step, Tensor, Tensor)> {
+    let op = BatchNorm { slope: negative_slope, n_stacked, statistics: Default::default() };
+    let y = x.apply_op3_no_bwd(&gamma.tensor, &beta.tensor, &op)?;
+    let [mean, variance] = stacked(&op.statistics, y.dim(1)?)?;
+    let (x, gamma, beta) = (x.clone(), gamma.clone(), beta.clone());
+    let step = Step::new(y, move |grad| {
+        let (d_x, d_gamma, d_beta) = op.bwd(&x, &gamma.tensor, &beta.tensor, &x, grad)?;
+        gamma.leave(d_gamma);
+        beta.leave(d_beta);
+        Ok(d_x)
+    });
+    Ok((step, mean, variance))
+}
+
+/// Mean and variance of all mini-batches, [n_stacked, d] each.
+fn stacked(statistics: &Mutex<Vec<Statistics>>, d: usize) -> Result<[Tensor; 2]> {
     let statistics = statistics.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let stack = |of: fn(&Statistics) -> &[f32]| {
+    let tensor = |of: fn(&Statistics) -> &[f32]| {
         let values: Vec<f32> = statistics.iter().flat_map(|s| of(s).iter().copied()).collect();
-        Tensor::from_vec(values, (n_stacked, y.dim(1)?), x.device())
+        Tensor::from_vec(values, (statistics.len(), d), &candle_core::Device::Cpu)
     };
-    Ok((y.clone(), stack(|s| &s.mean)?, stack(|s| &s.variance)?))
+    Ok([tensor(|s| &s.mean)?, tensor(|s| &s.variance)?])
 }
 
 /// The plain twin of [`batch_norm_activate`], for any device.

@@ -9,10 +9,11 @@ use candle_core::Tensor;
 
 use super::axpy_rows;
 use super::matmul::{matmul_parallel, plain, transposed};
+use super::simd::add_row;
 use super::sparse_linear::{SparseBatch, add_sparse_gradient, with_cpu_f32};
 use crate::error::Result;
 
-/// Gradient of a layer's weight as its two factors.
+/// Gradient of a layer's weight as its two factors, or of another parameter as it is.
 #[derive(Debug, Clone)]
 pub struct FactoredGradient {
     input: Input,
@@ -25,6 +26,8 @@ enum Input {
     Sparse(Arc<SparseBatch>),
     /// Weight [n_out, n_in], gradient `d_outᵀ input`.
     Dense(Tensor),
+    /// Of any shape, gradient `d_out`.
+    Whole,
 }
 
 impl FactoredGradient {
@@ -36,6 +39,11 @@ impl FactoredGradient {
     /// Of a layer on dense input [n_rows, n_in]; `d_out`: [n_rows, n_out]; both contiguous.
     pub(super) fn dense(input: Tensor, d_out: Tensor) -> Self {
         Self { input: Input::Dense(input), d_out }
+    }
+
+    /// Of a parameter, in its shape; contiguous.
+    pub(super) fn whole(gradient: Tensor) -> Self {
+        Self { input: Input::Whole, d_out: gradient }
     }
 
     /// Whether it can be formed row by row, by [`FactoredGradient::add_row`].
@@ -61,11 +69,11 @@ impl FactoredGradient {
 
     /// Adds the product of the factors to `sum`, row-major in the shape of the weight.
     pub(crate) fn add_to(&self, sum: &mut [f32]) -> candle_core::Result<()> {
-        let (n, width) = self.d_out.dims2()?;
         match &self.input {
             Input::Sparse(batch) => add_sparse_gradient(batch, &self.d_out, sum),
+            Input::Whole => with_cpu_f32(&self.d_out, |gradient| add_row(sum, gradient)),
             Input::Dense(input) => {
-                let (_, n_in) = input.dims2()?;
+                let ((n, width), (_, n_in)) = (self.d_out.dims2()?, input.dims2()?);
                 with_cpu_f32(input, |input| {
                     with_cpu_f32(&self.d_out, |d_out| {
                         matmul_parallel(sum, transposed(d_out), plain(input), (width, n_in, n), 1.0, true);

@@ -5,6 +5,7 @@
 use candle_core::{CpuStorage, CustomOp3, D, Layout, Shape, Tensor};
 use rayon::prelude::*;
 
+use super::chain::{Step, Trained};
 use super::simd::{moments, norm_activate, norm_activate_backward};
 use super::sparse_linear::{cpu_f32, with_cpu_f32};
 use crate::error::Result;
@@ -19,6 +20,22 @@ pub const EPS: f64 = 1e-5;
 /// Shapes that do not fit.
 pub fn layer_norm_leaky_relu(x: &Tensor, gamma: &Tensor, beta: &Tensor, negative_slope: f32) -> Result<Tensor> {
     Ok(x.contiguous()?.apply_op3(gamma, beta, LayerNorm { slope: negative_slope })?)
+}
+
+/// As [`layer_norm_leaky_relu`] in a [`Chain`](super::chain::Chain).
+///
+/// # Errors
+/// Shapes that do not fit.
+pub fn layer_norm_step(x: &Tensor, gamma: &Trained, beta: &Trained, negative_slope: f32) -> Result<Step> {
+    let op = LayerNorm { slope: negative_slope };
+    let y = x.apply_op3_no_bwd(&gamma.tensor, &beta.tensor, &op)?;
+    let (x, gamma, beta) = (x.clone(), gamma.clone(), beta.clone());
+    Ok(Step::new(y, move |grad| {
+        let (d_x, d_gamma, d_beta) = op.bwd(&x, &gamma.tensor, &beta.tensor, &x, grad)?;
+        gamma.leave(d_gamma);
+        beta.leave(d_beta);
+        Ok(d_x)
+    }))
 }
 
 /// The plain twin of [`layer_norm_leaky_relu`], for any device.

@@ -2,6 +2,7 @@
 
 use candle_core::{CpuStorage, CustomOp3, Layout, Shape, Tensor};
 
+use super::chain::{Step, Trained};
 use super::factored::{FactoredGradient, GradientSlot};
 use super::matmul::{matmul_parallel, plain, transposed};
 use super::sparse_linear::{column_sums, cpu_f32, with_cpu_f32};
@@ -16,6 +17,21 @@ use crate::error::Result;
 pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor, slot: Option<&GradientSlot>) -> Result<Tensor> {
     let op = Linear { slot: slot.cloned(), to_input: x.track_op(), to_weight: weight.track_op() };
     Ok(x.contiguous()?.apply_op3(&weight.contiguous()?, bias, op)?)
+}
+
+/// As [`linear`] in a [`Chain`](super::chain::Chain); `to_input` where the gradient of x is wanted.
+///
+/// # Errors
+/// Shapes that do not fit.
+pub fn linear_step(x: &Tensor, weight: &Trained, bias: &Trained, to_input: bool) -> Result<Step> {
+    let op = Linear { slot: Some(weight.slot.clone()), to_input, to_weight: weight.is_tracked() };
+    let y = x.apply_op3_no_bwd(&weight.tensor, &bias.tensor, &op)?;
+    let (x, weight, bias) = (x.clone(), weight.tensor.detach(), bias.clone());
+    Ok(Step::new(y, move |grad| {
+        let (d_x, _, d_bias) = op.bwd(&x, &weight, &bias.tensor, &x, grad)?;
+        bias.leave(d_bias);
+        Ok(d_x)
+    }))
 }
 
 struct Linear {

@@ -4,6 +4,7 @@
 //! instructions are chosen when the program runs; machines with other instructions may differ in the last bits, thread counts never.
 
 pub mod batch_norm;
+pub mod chain;
 pub mod factored;
 pub mod layer_norm;
 pub mod linear;

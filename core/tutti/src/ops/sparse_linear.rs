@@ -10,6 +10,7 @@ use candle_core::{CpuStorage, CustomOp2, Layout, Shape, Tensor};
 use rayon::prelude::*;
 
 use super::axpy_rows;
+use super::chain::{Step, Trained};
 use super::factored::{FactoredGradient, GradientSlot};
 use super::simd::add_row;
 use crate::data::Csr;
@@ -63,6 +64,24 @@ impl SparseBatch {
 /// Shapes that do not fit.
 pub fn sparse_linear(x: &Arc<SparseBatch>, weight: &Tensor, bias: &Tensor, slot: Option<&GradientSlot>) -> Result<Tensor> {
     Ok(weight.apply_op2(bias, SparseLinear { x: x.clone(), slot: slot.cloned() })?)
+}
+
+/// As [`sparse_linear`], the first layer of a [`Chain`](super::chain::Chain).
+///
+/// # Errors
+/// Shapes that do not fit.
+pub fn sparse_linear_step(x: &Arc<SparseBatch>, weight: &Trained, bias: &Trained) -> Result<Step> {
+    let op = SparseLinear { x: x.clone(), slot: Some(weight.slot.clone()) };
+    let y = weight.tensor.apply_op2_no_bwd(&bias.tensor, &op)?;
+    let (to_weight, weight, bias) = (weight.is_tracked(), weight.tensor.detach(), bias.clone());
+    Ok(Step::new(y, move |grad| {
+        if !to_weight {
+            return Ok(None);
+        }
+        let (_, d_bias) = op.bwd(&weight, &bias.tensor, &weight, grad)?;
+        bias.leave(d_bias);
+        Ok(None)
+    }))
 }
 
 /// The plain twin of [`sparse_linear`]: x is made dense on the weight's device.

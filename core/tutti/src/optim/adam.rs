@@ -291,6 +291,7 @@ mod tests {
 
     use super::*;
     use crate::data::Csr;
+    use crate::ops::chain::Trained;
     use crate::ops::sparse_linear::{SparseBatch, sparse_linear, sparse_linear_plain};
     use crate::rng::Rng;
 
@@ -304,7 +305,7 @@ mod tests {
         let whole = part(0..6);
         let train = |parts: &[Arc<SparseBatch>], config: AdamConfig| {
             let mut parameters = Parameters::new(&Device::Cpu, Rng::new(2));
-            let (w, slot) = parameters.factored_weight("w", (40, 33), 40).unwrap();
+            let Trained { tensor: w, slot } = parameters.weight("w", (40, 33), 40).unwrap();
             let b = parameters.constant("bias", 33, 0.1).unwrap();
             let mut adam = Adam::new(&parameters, config).unwrap();
             for _ in 0..3 {
@@ -316,7 +317,7 @@ mod tests {
                 parts[1..].iter().for_each(|x| sum.add(of(x)).unwrap());
                 adam.step(&parameters, 0, &sum, 0.01, 1.0 / 6.0).unwrap();
             }
-            [w.as_tensor(), b.as_tensor()].map(|t| t.flatten_all().unwrap().to_vec1::<f32>().unwrap())
+            [&w, b.as_tensor()].map(|t| t.flatten_all().unwrap().to_vec1::<f32>().unwrap())
         };
         let config = AdamConfig { weight_decay: 0.3, ..Default::default() };
         let (one, three) = (train(std::slice::from_ref(&whole), config), train(&[part(0..1), part(1..4), part(4..6)], config));
@@ -359,7 +360,7 @@ mod tests {
         let batch = Arc::new(SparseBatch::with_gradient(Csr::from_dense(x.view()).unwrap()));
         let train = |factored: bool, views: usize| {
             let mut parameters = Parameters::new(&Device::Cpu, Rng::new(2));
-            let (w, slot) = parameters.factored_weight("w", (40, 33), 40).unwrap();
+            let Trained { tensor: w, slot } = parameters.weight("w", (40, 33), 40).unwrap();
             let b = parameters.constant("b", 33, 0.1).unwrap();
             let mut adam = Adam::new(&parameters, AdamConfig::default()).unwrap();
             for _ in 0..4 {
@@ -376,7 +377,7 @@ mod tests {
                 assert_eq!(gradients.factors(0).is_some(), factored);
                 adam.step(&parameters, 0, &gradients, 0.01, 0.5).unwrap();
             }
-            w.as_tensor().to_vec2::<f32>().unwrap().concat()
+            w.to_vec2::<f32>().unwrap().concat()
         };
         for views in [1, 2] {
             for (a, b) in train(true, views).iter().zip(train(false, views)) {
