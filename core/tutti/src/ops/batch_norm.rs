@@ -8,6 +8,7 @@ use rayon::prelude::*;
 use super::chain::{Step, Trained};
 use super::simd::{NormColumns, add_row, add_squares, norm_columns_backward, norm_columns_sums, scale_activate};
 use super::sparse_linear::{cpu_f32, with_cpu_f32};
+use super::written::by_chunks;
 use crate::error::Result;
 
 /// Added to the variance, as in PyTorch.
@@ -125,10 +126,21 @@ impl CustomOp3 for BatchNorm {
             let (g, b) = (gamma.len(), beta.len());
             candle_core::bail!("batch_norm: {} mini-batches of {n} cells, {d} features, gamma {g}, beta {b}", self.n_stacked);
         }
-        let mut out = vec![0f32; n * d];
-        let each = n / self.n_stacked * d;
-        let statistics =
-            out.par_chunks_mut(each).zip(x.par_chunks(each)).map(|(out, x)| self.normalise(out, x, gamma, beta)).collect();
+        let each = n / self.n_stacked;
+        let statistics: Vec<Statistics> = x.par_chunks(each * d).map(|x| Statistics::of(x, d)).collect();
+        let affine = |s: &Statistics| {
+            let scale: Vec<f32> = s.variance.iter().zip(gamma).map(|(v, g)| g * rstd(*v)).collect();
+            let shift = s.mean.iter().zip(&scale).zip(beta).map(|((m, s), b)| b - m * s).collect();
+            (scale, shift)
+        };
+        let affine: Vec<(Vec<f32>, Vec<f32>)> = statistics.iter().map(affine).collect();
+        let (out, _) = by_chunks(n * d, d * ROW_CHUNK, |c, out| {
+            for (i, out) in out.chunks_exact_mut(d).enumerate() {
+                let i = c * ROW_CHUNK + i;
+                let (scale, shift) = &affine[i / each];
+                scale_activate(out, &x[i * d..(i + 1) * d], scale, shift, self.slope);
+            }
+        });
         *self.statistics.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = statistics;
         Ok((CpuStorage::F32(out), Shape::from((n, d))))
     }
@@ -144,20 +156,16 @@ impl CustomOp3 for BatchNorm {
         let (n, d) = x.dims2()?;
         let grad = grad.contiguous()?;
         let statistics = self.statistics.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let mut dx = vec![0f32; n * d];
-        let each = n / self.n_stacked * d;
-        let sums: Vec<[Vec<f32>; 2]> = with_cpu_f32(x, |x| {
+        let each = n / self.n_stacked;
+        let (dx, [dgamma, dbeta]) = with_cpu_f32(x, |x| {
             with_cpu_f32(gamma, |gamma| {
                 with_cpu_f32(beta, |beta| {
                     with_cpu_f32(&grad, |dy| {
-                        let rows = dx.par_chunks_mut(each).zip(x.par_chunks(each)).zip(dy.par_chunks(each));
-                        let backward = |statistics| Backward { gamma, beta, statistics, slope: self.slope };
-                        rows.zip(&*statistics).map(|(((dx, x), dy), s)| backward(s).run(dx, x, dy)).collect()
+                        Backward { gamma, beta, statistics: &statistics, each, slope: self.slope }.run(x, dy)
                     })
                 })
             })
         })????;
-        let [dgamma, dbeta] = total(sums, d);
         let device = x.device();
         Ok((
             Some(Tensor::from_vec(dx, (n, d), device)?),
@@ -167,63 +175,75 @@ impl CustomOp3 for BatchNorm {
     }
 }
 
-impl BatchNorm {
-    /// One mini-batch, with the statistics it was normalised by.
-    fn normalise(&self, out: &mut [f32], x: &[f32], gamma: &[f32], beta: &[f32]) -> Statistics {
-        let d = gamma.len();
+impl Statistics {
+    /// Of one mini-batch.
+    fn of(x: &[f32], d: usize) -> Self {
         let n = (x.len() / d) as f32;
         let [mut mean] = column_sums(x, d, |row, [sum]| add_row(sum, row));
         mean.iter_mut().for_each(|m| *m /= n);
         let [mut variance] = column_sums(x, d, |row, [sum]| add_squares(sum, row, &mean));
         variance.iter_mut().for_each(|v| *v /= n);
-        let scale: Vec<f32> = variance.iter().zip(gamma).map(|(v, g)| g * rstd(*v)).collect();
-        let shift: Vec<f32> = mean.iter().zip(&scale).zip(beta).map(|((m, s), b)| b - m * s).collect();
-        out.par_chunks_mut(d * ROW_CHUNK).zip(x.par_chunks(d * ROW_CHUNK)).for_each(|(out, x)| {
-            let rows = out.chunks_exact_mut(d).zip(x.chunks_exact(d));
-            rows.for_each(|(out, x)| scale_activate(out, x, &scale, &shift, self.slope));
-        });
-        Statistics { mean, variance }
+        Self { mean, variance }
     }
 }
 
 struct Backward<'a> {
     gamma: &'a [f32],
     beta: &'a [f32],
-    statistics: &'a Statistics,
+    /// By mini-batch.
+    statistics: &'a [Statistics],
+    /// Rows of a mini-batch.
+    each: usize,
     slope: f32,
 }
 
+/// What the gradient of every row of a mini-batch needs.
+struct Means {
+    rstd: Vec<f32>,
+    scale: Vec<f32>,
+    sums: [Vec<f32>; 2],
+    mean_g: Vec<f32>,
+    mean_g_normed: Vec<f32>,
+}
+
 impl Backward<'_> {
-    /// Sets the gradient of x and returns those of gamma and beta. With x̂ the normalised values and g their output's gradient behind the activation,
-    /// dx = gamma / sd (g - mean g - x̂ mean (g x̂)), the means over the cells.
-    fn run(&self, dx: &mut [f32], x: &[f32], dy: &[f32]) -> [Vec<f32>; 2] {
+    /// Gradients of x, and of gamma and beta. With x̂ the normalised values and g their output's gradient behind the activation,
+    /// dx = gamma / sd (g - mean g - x̂ mean (g x̂)), the means over the cells of the mini-batch.
+    fn run(&self, x: &[f32], dy: &[f32]) -> (Vec<f32>, [Vec<f32>; 2]) {
         let d = self.gamma.len();
-        let n = x.len() / d;
-        let Statistics { mean, variance } = self.statistics;
-        let rstd: Vec<f32> = variance.iter().map(|v| rstd(*v)).collect();
-        let columns = NormColumns { mean, rstd: &rstd, gamma: self.gamma, beta: self.beta, slope: self.slope };
-        let both: Vec<[Vec<f32>; 2]> = x
-            .par_chunks(d * ROW_CHUNK)
-            .zip(dy.par_chunks(d * ROW_CHUNK))
-            .map(|(x, dy)| {
-                let [mut dgamma, mut dbeta] = [vec![0f32; d], vec![0f32; d]];
-                let rows = x.chunks_exact(d).zip(dy.chunks_exact(d));
-                rows.for_each(|(x, dy)| norm_columns_sums(&mut dgamma, &mut dbeta, x, dy, columns));
-                [dgamma, dbeta]
-            })
-            .collect();
-        let [dgamma, dbeta] = total(both, d);
-        let scale: Vec<f32> = self.gamma.iter().zip(&rstd).map(|(gamma, rstd)| gamma * rstd).collect();
-        let per_cell = |sums: &[f32]| -> Vec<f32> { sums.iter().map(|sum| sum / n as f32).collect() };
-        let (mean_g_normed, mean_g) = (per_cell(&dgamma), per_cell(&dbeta));
-        dx.par_chunks_mut(d * ROW_CHUNK).zip(x.par_chunks(d * ROW_CHUNK).zip(dy.par_chunks(d * ROW_CHUNK))).for_each(
-            |(dx, (x, dy))| {
-                for (dx, (x, dy)) in dx.chunks_exact_mut(d).zip(x.chunks_exact(d).zip(dy.chunks_exact(d))) {
-                    norm_columns_backward(dx, x, dy, columns, &scale, &mean_g, &mean_g_normed);
-                }
-            },
-        );
-        [dgamma, dbeta]
+        let each = self.each * d;
+        let parts = x.par_chunks(each).zip(dy.par_chunks(each)).zip(self.statistics);
+        let means: Vec<Means> = parts.map(|((x, dy), statistics)| self.means(x, dy, statistics)).collect();
+        let (dx, _) = by_chunks(x.len(), d * ROW_CHUNK, |c, dx| {
+            for (i, dx) in dx.chunks_exact_mut(d).enumerate() {
+                let i = c * ROW_CHUNK + i;
+                let (row, m) = (i * d..(i + 1) * d, &means[i / self.each]);
+                let columns = self.columns(&self.statistics[i / self.each], &m.rstd);
+                norm_columns_backward(dx, &x[row.clone()], &dy[row], columns, &m.scale, &m.mean_g, &m.mean_g_normed);
+            }
+        });
+        (dx, total(means.into_iter().map(|m| m.sums).collect(), d))
+    }
+
+    fn means(&self, x: &[f32], dy: &[f32], statistics: &Statistics) -> Means {
+        let (d, n) = (self.gamma.len(), self.each as f32);
+        let rstd: Vec<f32> = statistics.variance.iter().map(|v| rstd(*v)).collect();
+        let columns = self.columns(statistics, &rstd);
+        let rows = x.par_chunks(d * ROW_CHUNK).zip(dy.par_chunks(d * ROW_CHUNK));
+        let chunk = |(x, dy): (&[f32], &[f32])| {
+            let [mut dgamma, mut dbeta] = [vec![0f32; d], vec![0f32; d]];
+            let rows = x.chunks_exact(d).zip(dy.chunks_exact(d));
+            rows.for_each(|(x, dy)| norm_columns_sums(&mut dgamma, &mut dbeta, x, dy, columns));
+            [dgamma, dbeta]
+        };
+        let sums = total(rows.map(chunk).collect(), d);
+        let [mean_g_normed, mean_g] = [0, 1].map(|k| sums[k].iter().map(|sum| sum / n).collect());
+        let scale = self.gamma.iter().zip(&rstd).map(|(gamma, rstd)| gamma * rstd).collect();
+        Means { rstd, scale, sums, mean_g, mean_g_normed }
+    }
+
+    fn columns<'b>(&'b self, statistics: &'b Statistics, rstd: &'b [f32]) -> NormColumns<'b> {
+        NormColumns { mean: &statistics.mean, rstd, gamma: self.gamma, beta: self.beta, slope: self.slope }
     }
 }
 

@@ -3,11 +3,11 @@
 //! candle's own fused layer norm has no backward pass (it silently gives no gradient), hence this one.
 
 use candle_core::{CpuStorage, CustomOp3, D, Layout, Shape, Tensor};
-use rayon::prelude::*;
 
 use super::chain::{Step, Trained};
 use super::simd::{moments, norm_activate, norm_activate_backward};
 use super::sparse_linear::{cpu_f32, with_cpu_f32};
+use super::written::by_chunks;
 use crate::error::Result;
 
 /// Added to the variance, as in PyTorch.
@@ -76,9 +76,8 @@ impl CustomOp3 for LayerNorm {
         if gamma.len() != d || beta.len() != d || d == 0 {
             candle_core::bail!("layer_norm: {d} features, gamma {}, beta {}", gamma.len(), beta.len());
         }
-        let mut out = vec![0f32; n * d];
-        out.par_chunks_mut(d * ROW_CHUNK).zip(x.par_chunks(d * ROW_CHUNK)).for_each(|(out, x)| {
-            for (out, x) in out.chunks_exact_mut(d).zip(x.chunks_exact(d)) {
+        let (out, _) = by_chunks(n * d, d * ROW_CHUNK, |c, out| {
+            for (out, x) in out.chunks_exact_mut(d).zip(x[c * d * ROW_CHUNK..].chunks_exact(d)) {
                 let (mean, rstd) = moments(x, EPS as f32);
                 norm_activate(out, x, gamma, beta, mean, rstd, self.slope);
             }
@@ -96,10 +95,9 @@ impl CustomOp3 for LayerNorm {
     ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let (n, d) = x.dims2()?;
         let grad = grad.contiguous()?;
-        let mut dx = vec![0f32; n * d];
-        let parts = with_cpu_f32(x, |x| {
+        let (dx, parts) = with_cpu_f32(x, |x| {
             with_cpu_f32(gamma, |gamma| {
-                with_cpu_f32(beta, |beta| with_cpu_f32(&grad, |dy| backward(&mut dx, x, gamma, beta, dy, self.slope)))
+                with_cpu_f32(beta, |beta| with_cpu_f32(&grad, |dy| backward(x, gamma, beta, dy, self.slope)))
             })
         })????;
         let (mut dgamma, mut dbeta) = (vec![0f32; d], vec![0f32; d]);
@@ -116,21 +114,19 @@ impl CustomOp3 for LayerNorm {
     }
 }
 
-/// Fills `dx`; returns the gradients of gamma and beta per chunk of rows, in order.
-fn backward(dx: &mut [f32], x: &[f32], gamma: &[f32], beta: &[f32], dy: &[f32], slope: f32) -> Vec<(Vec<f32>, Vec<f32>)> {
+/// The gradient of x, and those of gamma and beta per chunk of rows, in order.
+fn backward(x: &[f32], gamma: &[f32], beta: &[f32], dy: &[f32], slope: f32) -> (Vec<f32>, Vec<(Vec<f32>, Vec<f32>)>) {
     let d = gamma.len();
     let chunk = d * ROW_CHUNK;
-    dx.par_chunks_mut(chunk)
-        .zip(x.par_chunks(chunk).zip(dy.par_chunks(chunk)))
-        .map(|(dx, (x, dy))| {
-            let (mut dgamma, mut dbeta) = (vec![0f32; d], vec![0f32; d]);
-            for (dx, (x, dy)) in dx.chunks_exact_mut(d).zip(x.chunks_exact(d).zip(dy.chunks_exact(d))) {
-                let (mean, rstd) = moments(x, EPS as f32);
-                norm_activate_backward(dx, &mut dgamma, &mut dbeta, x, gamma, beta, dy, mean, rstd, slope);
-            }
-            (dgamma, dbeta)
-        })
-        .collect()
+    by_chunks(x.len(), chunk, |c, dx| {
+        let (x, dy) = (&x[c * chunk..], &dy[c * chunk..]);
+        let (mut dgamma, mut dbeta) = (vec![0f32; d], vec![0f32; d]);
+        for (dx, (x, dy)) in dx.chunks_exact_mut(d).zip(x.chunks_exact(d).zip(dy.chunks_exact(d))) {
+            let (mean, rstd) = moments(x, EPS as f32);
+            norm_activate_backward(dx, &mut dgamma, &mut dbeta, x, gamma, beta, dy, mean, rstd, slope);
+        }
+        (dgamma, dbeta)
+    })
 }
 
 fn add_assign(sum: &mut [f32], part: &[f32]) {

@@ -4,8 +4,9 @@ use candle_core::{CpuStorage, CustomOp3, Layout, Shape, Tensor};
 
 use super::chain::{Step, Trained};
 use super::factored::{FactoredGradient, GradientSlot};
-use super::matmul::{matmul_parallel, plain, transposed};
+use super::matmul::{matmul_new, matmul_parallel, plain, transposed};
 use super::sparse_linear::{column_sums, cpu_f32, with_cpu_f32};
+use super::written::by_chunks;
 use crate::error::Result;
 
 /// `x Wᵀ + b`, [n, n_out], for x [n, n_in], W [n_out, n_in], b \[n_out\], on the CPU.
@@ -60,8 +61,9 @@ impl CustomOp3 for Linear {
             candle_core::bail!("linear: {n_in} features, weight {n_out} x {width}, bias {:?}", bias_layout.shape());
         }
         let (x, weight, bias) = (cpu_f32(x, x_layout)?, cpu_f32(weight, weight_layout)?, cpu_f32(bias, bias_layout)?);
-        let mut out = Vec::with_capacity(n * n_out);
-        (0..n).for_each(|_| out.extend_from_slice(bias));
+        let (mut out, _) = by_chunks(n * n_out, 64 * n_out, |_, rows| {
+            rows.chunks_exact_mut(n_out).for_each(|row| row.copy_from_slice(bias));
+        });
         matmul_parallel(&mut out, plain(x), transposed(weight), (n, n_out, n_in), 1.0, true);
         Ok((CpuStorage::F32(out), Shape::from((n, n_out))))
     }
@@ -77,11 +79,8 @@ impl CustomOp3 for Linear {
         let grad = grad.contiguous()?;
         let ((n, n_out), (_, n_in)) = (grad.dims2()?, x.dims2()?);
         let d_x = self.to_input.then(|| {
-            let mut out = vec![0f32; n * n_in];
-            with_cpu_f32(&grad, |grad| {
-                with_cpu_f32(weight, |weight| {
-                    matmul_parallel(&mut out, plain(grad), plain(weight), (n, n_in, n_out), 1.0, false);
-                })
+            let out = with_cpu_f32(&grad, |grad| {
+                with_cpu_f32(weight, |weight| matmul_new(plain(grad), plain(weight), (n, n_in, n_out)))
             })??;
             Tensor::from_vec(out, (n, n_in), grad.device())
         });

@@ -1,5 +1,7 @@
 //! Products of small dense matrices, on the threads of the run.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 /// A factor of a product: row-major values, taken transposed where flagged.
@@ -40,13 +42,32 @@ pub(super) fn matmul_parallel(
 ) {
     assert_eq!(out.len(), m * n);
     let out = Out { first: out.as_mut_ptr(), stride: n };
-    let (columns, rows) = (n.div_ceil(TILE.1), m.div_ceil(TILE.0));
-    (0..rows * columns).into_par_iter().for_each(|t| {
-        let (row, column) = (t / columns * TILE.0, t % columns * TILE.1);
-        let within = (row..m.min(row + TILE.0), column..n.min(column + TILE.1));
+    tiles((m, n)).for_each(|within| {
         // SAFETY: `out` is borrowed alone and holds m x n values, and no two tiles have a place in common.
         unsafe { tile(out, a, b, (m, n, k), within, alpha, add) }
     });
+}
+
+/// `a b`, [m, n] row-major, inner size k, tile by tile on the threads of the current pool.
+pub(super) fn matmul_new(a: Factor<'_>, b: Factor<'_>, (m, n, k): (usize, usize, usize)) -> Vec<f32> {
+    let mut out: Vec<f32> = Vec::with_capacity(m * n);
+    let place = Out { first: out.as_mut_ptr(), stride: n };
+    tiles((m, n)).for_each(|within| {
+        // SAFETY: there is room for m x n values, which are only written, and no two tiles have a place in common.
+        unsafe { tile(place, a, b, (m, n, k), within, 1.0, false) }
+    });
+    // SAFETY: the tiles are all m x n places, and each was written.
+    unsafe { out.set_len(m * n) };
+    out
+}
+
+/// Rows and columns of all tiles of [m, n].
+fn tiles((m, n): (usize, usize)) -> impl ParallelIterator<Item = (Range<usize>, Range<usize>)> {
+    let (columns, rows) = (n.div_ceil(TILE.1), m.div_ceil(TILE.0));
+    (0..rows * columns).into_par_iter().map(move |t| {
+        let (row, column) = (t / columns * TILE.0, t % columns * TILE.1);
+        (row..m.min(row + TILE.0), column..n.min(column + TILE.1))
+    })
 }
 
 /// Where the product goes.
@@ -69,7 +90,7 @@ unsafe fn tile(
     a: Factor<'_>,
     b: Factor<'_>,
     (m, n, k): (usize, usize, usize),
-    (rows, columns): (std::ops::Range<usize>, std::ops::Range<usize>),
+    (rows, columns): (Range<usize>, Range<usize>),
     alpha: f32,
     add: bool,
 ) {
@@ -132,14 +153,16 @@ mod tests {
                 };
                 let out = run(1);
                 assert_eq!(out, run(3));
+                let new = matmul_new(a_factor, b_factor, (m, n, k));
                 let mut one = start.clone();
                 matmul(&mut one, a_factor, b_factor, (m, n, k), 0.5, add);
-                for (at, (found, one)) in out.iter().zip(one).enumerate() {
+                for (at, ((found, one), new)) in out.iter().zip(one).zip(new).enumerate() {
                     let (i, j) = (at / n, at % n);
                     let product: f64 = (0..k).map(|l| f64::from(a[i * k + l]) * f64::from(b[l * n + j])).sum();
                     let expected = 0.5 * product + if add { f64::from(start[at]) } else { 0.0 };
                     assert!((f64::from(*found) - expected).abs() < 1e-4, "{m} x {n} x {k}: {found} and {expected}");
                     assert!((found - one).abs() < 1e-4);
+                    assert!((f64::from(new) - product).abs() < 1e-4);
                 }
             }
         }

@@ -13,5 +13,6 @@ pub mod nt_xent;
 pub mod product;
 mod simd;
 pub mod sparse_linear;
+mod written;
 
 pub(crate) use simd::{AdamStep, adam_update, axpy_rows, squared_distances, sum_of_distances};

@@ -2,7 +2,7 @@
 
 use candle_core::{CpuStorage, CustomOp2, Layout, Shape, Tensor};
 
-use super::matmul::{matmul_parallel, plain, transposed};
+use super::matmul::{matmul_new, plain, transposed};
 use super::sparse_linear::{cpu_f32, with_cpu_f32};
 use crate::error::Result;
 
@@ -41,8 +41,7 @@ impl CustomOp2 for Product {
         if width != d {
             candle_core::bail!("product: rows of {d} and of {width} values");
         }
-        let mut out = vec![0f32; n * m];
-        matmul_parallel(&mut out, plain(cpu_f32(a, a_layout)?), transposed(cpu_f32(b, b_layout)?), (n, m, d), 1.0, false);
+        let out = matmul_new(plain(cpu_f32(a, a_layout)?), transposed(cpu_f32(b, b_layout)?), (n, m, d));
         Ok((CpuStorage::F32(out), Shape::from((n, m))))
     }
 
@@ -50,12 +49,9 @@ impl CustomOp2 for Product {
         let grad = grad.contiguous()?;
         let ((n, d), (m, _)) = (a.dims2()?, b.dims2()?);
         let of = |other: &Tensor, shape: (usize, usize), inner: usize, flip: bool| {
-            let mut out = vec![0f32; shape.0 * shape.1];
-            with_cpu_f32(&grad, |grad| {
+            let out = with_cpu_f32(&grad, |grad| {
                 let grad = if flip { transposed(grad) } else { plain(grad) };
-                with_cpu_f32(other, |other| {
-                    matmul_parallel(&mut out, grad, plain(other), (shape.0, shape.1, inner), 1.0, false);
-                })
+                with_cpu_f32(other, |other| matmul_new(grad, plain(other), (shape.0, shape.1, inner)))
             })??;
             Tensor::from_vec(out, shape, grad.device())
         };

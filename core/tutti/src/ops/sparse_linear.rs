@@ -13,6 +13,7 @@ use super::axpy_rows;
 use super::chain::{Step, Trained};
 use super::factored::{FactoredGradient, GradientSlot};
 use super::simd::add_row;
+use super::written::by_chunks;
 use crate::data::Csr;
 use crate::error::Result;
 
@@ -119,10 +120,7 @@ impl CustomOp2 for SparseLinear {
             );
         }
         let (weight, bias) = (cpu_f32(weight, weight_layout)?, cpu_f32(bias, bias_layout)?);
-        let mut out = vec![0f32; rows.n_rows() * hidden];
-        if hidden > 0 {
-            forward(rows, weight, bias, &mut out);
-        }
+        let out = if hidden > 0 { forward(rows, weight, bias) } else { Vec::new() };
         Ok((CpuStorage::F32(out), Shape::from((rows.n_rows(), hidden))))
     }
 
@@ -150,13 +148,13 @@ impl CustomOp2 for SparseLinear {
 /// may exceed the third.
 const BLOCK: usize = 1 << 18;
 
-fn forward(rows: &Csr, weight: &[f32], bias: &[f32], out: &mut [f32]) {
+fn forward(rows: &Csr, weight: &[f32], bias: &[f32]) -> Vec<f32> {
     let hidden = bias.len();
     let block_genes = (BLOCK / hidden).max(16);
     let n_blocks = rows.n_cols().div_ceil(block_genes).max(1);
     // Every element is summed in the order of its row's columns, so that the size of a chunk changes no bit.
     let chunk_rows = rows.n_rows().div_ceil(rayon::current_num_threads()).clamp(1, 256);
-    out.par_chunks_mut(chunk_rows * hidden).enumerate().for_each(|(c, out)| {
+    let (out, _) = by_chunks(rows.n_rows() * hidden, chunk_rows * hidden, |c, out| {
         let mut next = vec![0; out.len() / hidden];
         for block in 1..=n_blocks {
             for ((i, next), out) in next.iter_mut().enumerate().zip(out.chunks_exact_mut(hidden)) {
@@ -171,6 +169,7 @@ fn forward(rows: &Csr, weight: &[f32], bias: &[f32], out: &mut [f32]) {
             }
         }
     });
+    out
 }
 
 fn dense_gradient(batch: &SparseBatch, d_out: &Tensor) -> candle_core::Result<Tensor> {
