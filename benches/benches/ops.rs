@@ -9,6 +9,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use tutti::augment::RandomMask;
 use tutti::loss::{NtXentConfig, nt_xent};
 use tutti::nn::{Kernels, Parameters};
+use tutti::ops::chain::Trained;
 use tutti::ops::layer_norm::{layer_norm_leaky_relu, layer_norm_leaky_relu_plain};
 use tutti::ops::sparse_linear::{SparseBatch, sparse_linear, sparse_linear_plain};
 use tutti::optim::{Adam, AdamConfig, Gradients};
@@ -47,7 +48,7 @@ fn ops(c: &mut Criterion) {
 fn adam(c: &mut Criterion) {
     let threads = Threads::new(0).expect("threads");
     let mut parameters = Parameters::new(&Device::Cpu, Rng::new(1));
-    let (w, slot) = parameters.factored_weight("w", (2000, 1000), 2000).expect("memory");
+    let Trained { tensor: w, slot } = parameters.weight("w", (2000, 1000), 2000).expect("memory");
     let bias = parameters.constant("b", 1000, 0.0).expect("memory");
     let batch = Arc::new(SparseBatch::with_gradient(tutti_benches::expression(256, 2000, 0.055, 1)));
     let loss = sparse_linear(&batch, &w, &bias, Some(&slot)).and_then(|y| Ok(y.sum_all()?)).expect("shapes fit");

@@ -101,7 +101,7 @@ impl CustomOp3 for LayerNorm {
             })
         })????;
         let (mut dgamma, mut dbeta) = (vec![0f32; d], vec![0f32; d]);
-        for (part_gamma, part_beta) in parts {
+        for [part_gamma, part_beta] in parts {
             add_assign(&mut dgamma, &part_gamma);
             add_assign(&mut dbeta, &part_beta);
         }
@@ -115,7 +115,7 @@ impl CustomOp3 for LayerNorm {
 }
 
 /// The gradient of x, and those of gamma and beta per chunk of rows, in order.
-fn backward(x: &[f32], gamma: &[f32], beta: &[f32], dy: &[f32], slope: f32) -> (Vec<f32>, Vec<(Vec<f32>, Vec<f32>)>) {
+fn backward(x: &[f32], gamma: &[f32], beta: &[f32], dy: &[f32], slope: f32) -> (Vec<f32>, Vec<[Vec<f32>; 2]>) {
     let d = gamma.len();
     let chunk = d * ROW_CHUNK;
     by_chunks(x.len(), chunk, |c, dx| {
@@ -125,7 +125,7 @@ fn backward(x: &[f32], gamma: &[f32], beta: &[f32], dy: &[f32], slope: f32) -> (
             let (mean, rstd) = moments(x, EPS as f32);
             norm_activate_backward(dx, &mut dgamma, &mut dbeta, x, gamma, beta, dy, mean, rstd, slope);
         }
-        (dgamma, dbeta)
+        [dgamma, dbeta]
     })
 }
 

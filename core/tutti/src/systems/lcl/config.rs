@@ -135,7 +135,7 @@ pub struct LclConfig {
     pub weight_decay: f64,
     /// What decays. Default weights alone.
     pub decay: Decay,
-    /// Mini-batches per update. Default 5.
+    /// Mini-batches per update, which pass the network together; statistics and losses are of each. Default 5.
     pub accumulate: usize,
     /// Longest gradient. Default none.
     pub clip_norm: Option<f64>,
