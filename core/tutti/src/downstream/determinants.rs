@@ -172,7 +172,7 @@ mod tests {
 
     use super::*;
     use crate::data::Csr;
-    use crate::ops::sparse_linear::SparseBatch;
+    use crate::ops::sparse_batch::SparseBatch;
 
     /// Two classes; the logit of the first is gene 0 less gene 1, that of the second 0.
     struct Two(Vec<String>);

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::model::{Network, to_array};
 use crate::observe::may_stop;
 use crate::ops::product::product;
-use crate::ops::sparse_linear::SparseBatch;
+use crate::ops::sparse_batch::SparseBatch;
 use crate::preprocess::gene_means;
 use crate::rng::Rng;
 

@@ -8,7 +8,7 @@ use ndarray::Array2;
 
 use crate::data::{CellSource, Csr, row_blocks};
 use crate::error::{Error, Result};
-use crate::ops::sparse_linear::SparseBatch;
+use crate::ops::sparse_batch::SparseBatch;
 
 /// Cells that are embedded at a time; memory is this times the widest layer.
 pub const BLOCK: usize = 2048;

@@ -6,7 +6,7 @@ use candle_core::Tensor;
 use ndarray::Array2;
 
 use crate::error::{Error, Result};
-use crate::ops::sparse_linear::SparseBatch;
+use crate::ops::sparse_batch::SparseBatch;
 
 /// A trained network as a function of expression, to be differentiated: without randomness, and without gradient to its parameters.
 ///

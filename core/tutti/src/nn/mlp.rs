@@ -10,7 +10,8 @@ use super::{Activation, Kernels, Norm, NormActivation, Parameters, Pass};
 use crate::error::Result;
 use crate::ops::chain::{Chain, Trained};
 use crate::ops::linear::{linear, linear_step};
-use crate::ops::sparse_linear::{SparseBatch, sparse_linear, sparse_linear_plain, sparse_linear_step};
+use crate::ops::sparse_batch::SparseBatch;
+use crate::ops::sparse_linear::{sparse_linear, sparse_linear_plain, sparse_linear_step};
 
 /// Shape of a perceptron: every layer is linear, normalised, activated and dropped out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::chain::{Step, Trained};
 use super::simd::{NormColumns, add_row, add_squares, norm_columns_backward, norm_columns_sums, scale_activate};
-use super::sparse_linear::{cpu_f32, with_cpu_f32};
+use super::values::{cpu_f32, with_cpu_f32};
 use super::written::by_chunks;
 use crate::error::Result;
 

@@ -6,7 +6,7 @@
 use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor};
 
 use super::factored::{FactoredGradient, GradientSlot};
-use super::sparse_linear::with_cpu_f32;
+use super::values::with_cpu_f32;
 use crate::error::Result;
 
 /// A trainable tensor and where its gradient is left.

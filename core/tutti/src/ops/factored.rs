@@ -10,7 +10,8 @@ use candle_core::Tensor;
 use super::axpy_rows;
 use super::matmul::{matmul_parallel, plain, transposed};
 use super::simd::add_row;
-use super::sparse_linear::{SparseBatch, add_sparse_gradient, with_cpu_f32};
+use super::sparse_batch::SparseBatch;
+use super::values::with_cpu_f32;
 use crate::error::Result;
 
 /// Gradient of a layer's weight as its two factors, or of another parameter as it is.
@@ -70,7 +71,7 @@ impl FactoredGradient {
     /// Adds the product of the factors to `sum`, row-major in the shape of the weight.
     pub(crate) fn add_to(&self, sum: &mut [f32]) -> candle_core::Result<()> {
         match &self.input {
-            Input::Sparse(batch) => add_sparse_gradient(batch, &self.d_out, sum),
+            Input::Sparse(batch) => batch.add_gradient(&self.d_out, sum),
             Input::Whole => with_cpu_f32(&self.d_out, |gradient| add_row(sum, gradient)),
             Input::Dense(input) => {
                 let ((n, width), (_, n_in)) = (self.d_out.dims2()?, input.dims2()?);

@@ -6,7 +6,7 @@ use candle_core::{CpuStorage, CustomOp3, D, Layout, Shape, Tensor};
 
 use super::chain::{Step, Trained};
 use super::simd::{moments, norm_activate, norm_activate_backward};
-use super::sparse_linear::{cpu_f32, with_cpu_f32};
+use super::values::{cpu_f32, with_cpu_f32};
 use super::written::by_chunks;
 use crate::error::Result;
 

@@ -5,7 +5,7 @@ use candle_core::{CpuStorage, CustomOp3, Layout, Shape, Tensor};
 use super::chain::{Step, Trained};
 use super::factored::{FactoredGradient, GradientSlot};
 use super::matmul::{matmul_new, matmul_parallel, plain, transposed};
-use super::sparse_linear::{column_sums, cpu_f32, with_cpu_f32};
+use super::values::{column_sums, cpu_f32, with_cpu_f32};
 use super::written::by_chunks;
 use crate::error::Result;
 

@@ -12,7 +12,9 @@ mod matmul;
 pub mod nt_xent;
 pub mod product;
 mod simd;
+pub mod sparse_batch;
 pub mod sparse_linear;
+pub(crate) mod values;
 mod written;
 
 pub(crate) use simd::{AdamStep, adam_update, axpy_rows, squared_distances, sum_of_distances};

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use super::matmul::{matmul, plain, transposed};
 use super::simd::{dot, exp_scaled, sum};
-use super::sparse_linear::cpu_f32;
+use super::values::cpu_f32;
 use crate::error::Result;
 
 /// How a row is taken by the anchor of another row.

@@ -3,7 +3,7 @@
 use candle_core::{CpuStorage, CustomOp2, Layout, Shape, Tensor};
 
 use super::matmul::{matmul_new, plain, transposed};
-use super::sparse_linear::{cpu_f32, with_cpu_f32};
+use super::values::{cpu_f32, with_cpu_f32};
 use crate::error::Result;
 
 /// `a bᵀ`, [n, m], for a [n, d], b [m, d].

@@ -7,55 +7,15 @@
 use std::sync::Arc;
 
 use candle_core::{CpuStorage, CustomOp2, Layout, Shape, Tensor};
-use rayon::prelude::*;
 
 use super::axpy_rows;
 use super::chain::{Step, Trained};
 use super::factored::{FactoredGradient, GradientSlot};
-use super::simd::add_row;
+use super::sparse_batch::SparseBatch;
+use super::values::{column_sums, cpu_f32};
 use super::written::by_chunks;
 use crate::data::Csr;
 use crate::error::Result;
-
-/// Rows of a mini-batch, and their transpose where a gradient will be asked for.
-#[derive(Debug)]
-pub struct SparseBatch {
-    rows: Csr,
-    transposed: Option<Csr>,
-}
-
-impl SparseBatch {
-    /// Rows with their transpose, for training.
-    pub fn with_gradient(rows: Csr) -> Self {
-        let transposed = Some(rows.transpose());
-        Self { rows, transposed }
-    }
-
-    /// Rows only, for embedding and for views without gradient.
-    pub fn without_gradient(rows: Csr) -> Self {
-        Self { rows, transposed: None }
-    }
-
-    /// The rows, [n_rows, n_genes].
-    pub fn rows(&self) -> &Csr {
-        &self.rows
-    }
-
-    /// The transposed rows, where they were made.
-    pub(super) fn transposed(&self) -> Option<&Csr> {
-        self.transposed.as_ref()
-    }
-
-    /// Dense copy, [n_rows, n_genes].
-    ///
-    /// # Errors
-    /// Where the device has no memory left.
-    pub fn to_tensor(&self, device: &candle_core::Device) -> Result<Tensor> {
-        let dense = self.rows.to_dense();
-        let (n_rows, n_genes) = dense.dim();
-        Ok(Tensor::from_vec(dense.into_raw_vec_and_offset().0, (n_rows, n_genes), device)?)
-    }
-}
 
 /// `x W + b`, [n_rows, hidden], for x [n_rows, n_genes] sparse, W [n_genes, hidden], b \[hidden\], on the CPU.
 ///
@@ -111,7 +71,7 @@ impl CustomOp2 for SparseLinear {
         bias_layout: &Layout,
     ) -> candle_core::Result<(CpuStorage, Shape)> {
         let (n_genes, hidden) = weight_layout.shape().dims2()?;
-        let rows = &self.x.rows;
+        let rows = self.x.rows();
         if n_genes != rows.n_cols() || bias_layout.shape().elem_count() != hidden {
             candle_core::bail!(
                 "sparse_linear: {} genes, weight {n_genes} x {hidden}, bias {:?}",
@@ -173,52 +133,10 @@ fn forward(rows: &Csr, weight: &[f32], bias: &[f32]) -> Vec<f32> {
 }
 
 fn dense_gradient(batch: &SparseBatch, d_out: &Tensor) -> candle_core::Result<Tensor> {
-    let (n_genes, (_, hidden)) = (batch.rows.n_cols(), d_out.dims2()?);
+    let (n_genes, (_, hidden)) = (batch.rows().n_cols(), d_out.dims2()?);
     let mut out = vec![0f32; n_genes * hidden];
-    add_sparse_gradient(batch, d_out, &mut out)?;
+    batch.add_gradient(d_out, &mut out)?;
     Tensor::from_vec(out, (n_genes, hidden), d_out.device())
-}
-
-/// Adds `batchᵀ d_out`, [n_genes, hidden], to `sum`.
-pub(super) fn add_sparse_gradient(batch: &SparseBatch, d_out: &Tensor, sum: &mut [f32]) -> candle_core::Result<()> {
-    let Some(transposed) = &batch.transposed else {
-        candle_core::bail!("sparse_linear: a gradient was asked of a mini-batch prepared without one");
-    };
-    let (_, hidden) = d_out.dims2()?;
-    with_cpu_f32(d_out, |d_out| {
-        sum.par_chunks_mut(hidden.max(1)).enumerate().for_each(|(gene, row)| {
-            let (cells, values) = transposed.row(gene);
-            axpy_rows(row, cells, values, d_out, hidden, 0);
-        });
-    })
-}
-
-/// Sums of the columns of a contiguous x [n, d], in the order of the rows.
-pub(super) fn column_sums(x: &Tensor) -> candle_core::Result<Tensor> {
-    let (_, n) = x.dims2()?;
-    let mut out = vec![0f32; n];
-    with_cpu_f32(x, |x| {
-        x.chunks_exact(n.max(1)).for_each(|row| add_row(&mut out, row));
-    })?;
-    Tensor::from_vec(out, n, x.device())
-}
-
-/// The values of a contiguous f32 tensor in CPU memory.
-pub(crate) fn cpu_f32<'a>(storage: &'a CpuStorage, layout: &Layout) -> candle_core::Result<&'a [f32]> {
-    match (storage, layout.contiguous_offsets()) {
-        (CpuStorage::F32(values), Some((start, end))) => Ok(&values[start..end]),
-        (CpuStorage::F32(_), None) => candle_core::bail!("the tensor is not contiguous"),
-        _ => candle_core::bail!("the tensor is not f32"),
-    }
-}
-
-/// Calls `f` with the values of a contiguous f32 tensor in CPU memory.
-pub(crate) fn with_cpu_f32<R>(x: &Tensor, f: impl FnOnce(&[f32]) -> R) -> candle_core::Result<R> {
-    let (storage, layout) = x.storage_and_layout();
-    match &*storage {
-        candle_core::Storage::Cpu(storage) => Ok(f(cpu_f32(storage, layout)?)),
-        _ => candle_core::bail!("the tensor is not in CPU memory"),
-    }
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use super::{Decay, Gradients};
 use crate::error::{Error, Result};
 use crate::nn::{Parameter, Parameters};
 use crate::ops::factored::FactoredGradient;
-use crate::ops::sparse_linear::{cpu_f32, with_cpu_f32};
+use crate::ops::values::{cpu_f32, with_cpu_f32};
 use crate::ops::{AdamStep, adam_update};
 
 /// Settings of Adam (Kingma and Ba 2015) and, with a weight decay, AdamW (Loshchilov and Hutter 2019).
@@ -292,7 +292,8 @@ mod tests {
     use super::*;
     use crate::data::Csr;
     use crate::ops::chain::Trained;
-    use crate::ops::sparse_linear::{SparseBatch, sparse_linear, sparse_linear_plain};
+    use crate::ops::sparse_batch::SparseBatch;
+    use crate::ops::sparse_linear::{sparse_linear, sparse_linear_plain};
     use crate::rng::Rng;
 
     #[test]

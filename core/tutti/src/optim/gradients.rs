@@ -5,7 +5,7 @@ use candle_core::{Shape, Tensor};
 use crate::error::Result;
 use crate::nn::{Parameter, Parameters};
 use crate::ops::factored::{FactoredGradient, total};
-use crate::ops::sparse_linear::with_cpu_f32;
+use crate::ops::values::with_cpu_f32;
 
 /// Gradients of the parameters, in their order: dense ones, and the layers' weights as factors.
 pub struct Gradients {

@@ -8,7 +8,7 @@ use super::adam::{CHUNK, cpu_f32_mut};
 use super::{Decay, Gradients};
 use crate::error::{Error, Result};
 use crate::nn::{Parameter, Parameters};
-use crate::ops::sparse_linear::cpu_f32;
+use crate::ops::values::cpu_f32;
 
 /// Settings of stochastic gradient descent (Sutskever et al. 2013, as PyTorch writes it).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

@@ -4,6 +4,7 @@ mod checkpoint;
 mod config;
 mod early_stopping;
 mod history;
+mod stack;
 mod trainer;
 
 pub use config::TrainConfig;

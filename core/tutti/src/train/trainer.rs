@@ -7,8 +7,9 @@ use candle_core::Tensor;
 
 use super::checkpoint::Checkpoint;
 use super::history::EpochSums;
+use super::stack::{Ready, Stack, prepare};
 use super::{EarlyStopping, EpochRecord, History, TrainConfig};
-use crate::data::{Batch, Cells, Csr};
+use crate::data::Cells;
 use crate::error::{Error, Result};
 use crate::model::{Phase, System};
 use crate::nn::Draws;
@@ -396,52 +397,6 @@ impl<'a, S: System> Trainer<'a, S> {
     pub fn first_step_at(&self) -> Option<Instant> {
         self.clock.first_step
     }
-}
-
-/// Rows of stacked mini-batches at most: beyond it nothing is gained and memory grows.
-const MOST_STACKED_ROWS: usize = 2048;
-
-/// A mini-batch, or several of the same size that pass the network together.
-struct Stack {
-    indices: Vec<usize>,
-    n_pairs: usize,
-    n_stacked: usize,
-}
-
-impl Stack {
-    fn of(batch: MiniBatch) -> Self {
-        Self { indices: batch.rows, n_pairs: batch.n_pairs, n_stacked: 1 }
-    }
-
-    /// The next mini-batches, `most` at most, one at least; `None` after the last.
-    fn draw(batches: &mut MiniBatches, most: usize) -> Option<Self> {
-        let mut stack = Self::of(batches.next()?);
-        let n_rows = stack.indices.len();
-        while stack.n_stacked < most
-            && stack.indices.len() + n_rows <= MOST_STACKED_ROWS
-            && let Some(next) = batches.next_if(|next| (next.rows.len(), next.n_pairs) == (n_rows, stack.n_pairs))
-        {
-            stack.indices.extend(next.rows);
-            stack.n_stacked += 1;
-        }
-        Some(stack)
-    }
-}
-
-/// What a system made of a [`Stack`], and how many mini-batches and cells that were.
-struct Ready<P> {
-    prepared: P,
-    n_steps: usize,
-    n_cells: usize,
-}
-
-fn prepare<S: System>(system: &S, cells: &Cells<'_>, stack: Stack, draws: &Draws) -> Result<Ready<S::Prepared>> {
-    let Stack { indices, n_pairs, n_stacked } = stack;
-    let n_cells = indices.len();
-    let mut rows = Csr::empty(cells.n_genes());
-    cells.source().read_rows(&indices, &mut rows)?;
-    let prepared = system.prepare(Batch { rows, indices, n_pairs, n_stacked }, draws)?;
-    Ok(Ready { prepared, n_steps: n_stacked, n_cells })
 }
 
 /// What one step changes, and how.

@@ -10,7 +10,7 @@ use crate::data::{CellSource, row_blocks};
 use crate::error::{Error, Result};
 use crate::model::{BLOCK, Network, PredictedClasses, each_block, to_array};
 use crate::nn::Pass;
-use crate::ops::sparse_linear::SparseBatch;
+use crate::ops::sparse_batch::SparseBatch;
 
 /// Largest probability at or below which the paper calls a cell unknown. It is one of a softmax that nothing calibrates: choose the limit on
 /// held-out reference cells where there are some.

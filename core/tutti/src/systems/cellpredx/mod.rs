@@ -32,7 +32,7 @@ use crate::loss::{
 use crate::model::{Phase, System};
 use crate::neighbors::{NeighborConfig, Neighbors, nearest_self};
 use crate::nn::{Activation, Dense, Draws, FeatureGate, MlpConfig, Norm, Parameters, Pass, SparseMlp};
-use crate::ops::sparse_linear::SparseBatch;
+use crate::ops::sparse_batch::SparseBatch;
 use crate::preprocess::{PAIR_BATCH, Pair, PcaConfig, pca};
 use crate::rng::Rng;
 use crate::sampler::{DomainCells, MiniBatch, PairedSampler, Sampler};

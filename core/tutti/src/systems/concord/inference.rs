@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::model::{BLOCK, Network, PredictedClasses, each_block, to_array};
 use crate::nn::Pass;
 use crate::observe::may_stop;
-use crate::ops::sparse_linear::SparseBatch;
+use crate::ops::sparse_batch::SparseBatch;
 
 impl Concord {
     /// Latent coordinates, [n_cells, latent_dim], not normalised; compare cells by their cosine. `source` has the model's genes in

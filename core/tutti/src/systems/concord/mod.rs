@@ -25,7 +25,7 @@ use crate::loss::{LossTerms, cross_entropy, importance_penalty, mse, nt_xent};
 use crate::model::{Phase, System};
 use crate::neighbors::{NeighborConfig, Neighbors, nearest_self};
 use crate::nn::{Classifier, Decoder, Draws, Parameters, Pass, SparseMlp};
-use crate::ops::sparse_linear::SparseBatch;
+use crate::ops::sparse_batch::SparseBatch;
 use crate::preprocess::{PcaConfig, gene_means, pca};
 use crate::rng::Rng;
 use crate::sampler::{DomainSampler, MIN_CELLS, Neighborhood, Sampler};

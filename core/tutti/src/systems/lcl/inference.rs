@@ -10,7 +10,7 @@ use crate::data::CellSource;
 use crate::error::{Error, Result};
 use crate::model::{Network, each_block, to_array};
 use crate::nn::Pass;
-use crate::ops::sparse_linear::SparseBatch;
+use crate::ops::sparse_batch::SparseBatch;
 
 impl Lcl {
     /// The embedding that the settings name, [n_cells, latent_dim] of the projection head or [n_cells, base width] of the base encoder, of

@@ -28,7 +28,7 @@ use crate::error::{Error, Result};
 use crate::loss::{LossTerms, NtXentConfig, Relation, Relations, entropy_penalty, nt_xent};
 use crate::model::{Phase, System};
 use crate::nn::{Draws, Parameters, Pass, ProjectionHead, SparseMlp};
-use crate::ops::sparse_linear::SparseBatch;
+use crate::ops::sparse_batch::SparseBatch;
 use crate::rng::Rng;
 use crate::sampler::{LineageSampler, MiniBatch, Sampler};
 use crate::threads::Threads;

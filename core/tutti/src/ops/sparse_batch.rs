@@ -1,0 +1,63 @@
+//! Sparse rows of a mini-batch.
+
+use candle_core::Tensor;
+use rayon::prelude::*;
+
+use super::axpy_rows;
+use super::values::with_cpu_f32;
+use crate::data::Csr;
+use crate::error::Result;
+
+/// Rows of a mini-batch, and their transpose where a gradient will be asked for.
+#[derive(Debug)]
+pub struct SparseBatch {
+    rows: Csr,
+    transposed: Option<Csr>,
+}
+
+impl SparseBatch {
+    /// Rows with their transpose, for training.
+    pub fn with_gradient(rows: Csr) -> Self {
+        let transposed = Some(rows.transpose());
+        Self { rows, transposed }
+    }
+
+    /// Rows only, for embedding and for views without gradient.
+    pub fn without_gradient(rows: Csr) -> Self {
+        Self { rows, transposed: None }
+    }
+
+    /// The rows, [n_rows, n_genes].
+    pub fn rows(&self) -> &Csr {
+        &self.rows
+    }
+
+    /// The transposed rows, where they were made.
+    pub(super) fn transposed(&self) -> Option<&Csr> {
+        self.transposed.as_ref()
+    }
+
+    /// Dense copy, [n_rows, n_genes].
+    ///
+    /// # Errors
+    /// Where the device has no memory left.
+    pub fn to_tensor(&self, device: &candle_core::Device) -> Result<Tensor> {
+        let dense = self.rows.to_dense();
+        let (n_rows, n_genes) = dense.dim();
+        Ok(Tensor::from_vec(dense.into_raw_vec_and_offset().0, (n_rows, n_genes), device)?)
+    }
+
+    /// Adds `xᵀ d_out`, [n_genes, hidden], to `sum`, for x these rows.
+    pub(super) fn add_gradient(&self, d_out: &Tensor, sum: &mut [f32]) -> candle_core::Result<()> {
+        let Some(transposed) = &self.transposed else {
+            candle_core::bail!("a gradient was asked of a mini-batch prepared without one");
+        };
+        let (_, hidden) = d_out.dims2()?;
+        with_cpu_f32(d_out, |d_out| {
+            sum.par_chunks_mut(hidden.max(1)).enumerate().for_each(|(gene, row)| {
+                let (cells, values) = transposed.row(gene);
+                axpy_rows(row, cells, values, d_out, hidden, 0);
+            });
+        })
+    }
+}
