@@ -33,6 +33,23 @@ pub enum CliError {
     },
 }
 
+/// Names the file that data at fault came from.
+pub trait InFile<T> {
+    /// As it is, with the file before what it says of data; arguments at fault are named without.
+    fn in_file(self, path: &std::path::Path) -> std::result::Result<T, CliError>;
+}
+
+impl<T> InFile<T> for tutti::Result<T> {
+    fn in_file(self, path: &std::path::Path) -> std::result::Result<T, CliError> {
+        self.map_err(|source| match source {
+            tutti::Error::Data { .. } | tutti::Error::GeneOverlap { .. } => {
+                CliError::File(tutti_io::Error::Content { path: path.to_owned(), source })
+            }
+            source => CliError::Science(source),
+        })
+    }
+}
+
 impl CliError {
     /// 2: arguments; 3: input; 4: training broke off; 130: interrupted; 1: everything else.
     pub fn exit_code(&self) -> u8 {

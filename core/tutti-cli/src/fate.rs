@@ -9,9 +9,9 @@ use tutti::downstream::{FateConfig, FateTargets, FateTimes, predict_fates};
 use tutti_io::{Additions, AnnData, ObsColumn, ReadOptions};
 
 use crate::Result;
-use crate::error::CliError;
+use crate::error::{CliError, InFile};
 use crate::input::embedding;
-use crate::output::check_output;
+use crate::output::{Printing, check_output};
 
 /// Which cells tell of which.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -48,8 +48,8 @@ impl FateArguments {
     pub fn targets(&self, data: &AnnData, lineages: &Lineages) -> Result<Option<FateTargets>> {
         let (Some(time), Some(fate)) = (&self.time, &self.fate) else { return Ok(None) };
         let (time, fate) = (data.categorical_or_number(time)?.drop_unused(), data.categorical(fate)?);
-        let times = FateTimes::of(&time, &self.early, self.last.as_deref(), self.min_final)?;
-        Ok(Some(FateTargets::new(lineages, &time, &fate, &times)?))
+        let times = FateTimes::of(&time, &self.early, self.last.as_deref(), self.min_final).in_file(data.path())?;
+        Ok(Some(FateTargets::new(lineages, &time, &fate, &times).in_file(data.path())?))
     }
 
     /// Tests a decoder on a fifth of the lineages, then fits one to all and tells the fates of all cells.
@@ -88,6 +88,8 @@ impl Fates {
                 100.0 * number(&h["right"]),
                 100.0 * number(&h["right_of_mean"])
             ));
+        } else {
+            lines.push("         not tested: all these cells are of one lineage, so that none could be held out".to_owned());
         }
         lines
     }
@@ -112,12 +114,8 @@ pub struct Arguments {
     /// Threads [default: all processors]
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub threads: usize,
-    /// Print nothing but warnings and errors
-    #[arg(long)]
-    pub quiet: bool,
-    /// Print the summary as one JSON object on standard output
-    #[arg(long)]
-    pub json: bool,
+    #[command(flatten)]
+    pub printing: Printing,
 }
 
 /// Runs the subcommand.
@@ -141,9 +139,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
             std::iter::once(("cell".to_owned(), ObsColumn::Text(names))).chain(fates.columns.iter().cloned()).collect();
         tutti_io::write_table(&arguments.output, &columns)?;
     }
-    if arguments.json {
+    if arguments.printing.json {
         say!("{}", fates.summary);
-    } else if !arguments.quiet {
+    } else if !arguments.printing.quiet {
         say!("{}\noutput   {}", fates.lines().join("\n"), arguments.output.display());
     }
     Ok(())

@@ -8,9 +8,9 @@ use tutti::preprocess::{GeneActivity, GeneActivityConfig};
 use tutti_io::Additions;
 
 use crate::Result;
-use crate::error::CliError;
+use crate::error::{CliError, InFile};
 use crate::input::InputArguments;
-use crate::output::check_output;
+use crate::output::{Printing, check_output};
 use crate::progress::Reporter;
 
 /// Arguments of `tutti gene-activity`.
@@ -38,12 +38,8 @@ pub struct Arguments {
     pub max_width: Option<u64>,
     #[command(flatten)]
     pub source: InputArguments,
-    /// Print nothing but warnings and errors
-    #[arg(long)]
-    pub quiet: bool,
-    /// Print the summary as one JSON object on standard output
-    #[arg(long)]
-    pub json: bool,
+    #[command(flatten)]
+    pub printing: Printing,
 }
 
 impl Arguments {
@@ -69,12 +65,12 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     if !arguments.output.extension().is_some_and(|e| e.eq_ignore_ascii_case("h5ad")) {
         return Err(CliError::Usage(format!("-o {}: end it in .h5ad", arguments.output.display())));
     }
-    let mut reporter = Reporter::new(arguments.quiet);
+    let mut reporter = Reporter::new(arguments.printing.quiet);
     let genes = tutti_io::read_genes(&arguments.annotation)?;
     let data = arguments.source.read(&arguments.peaks)?;
     data.notes().iter().for_each(|note| reporter.on_warning(note));
     let config = arguments.config();
-    let activity = GeneActivity::new(data.x().source()?, data.gene_names(), &genes, &config)?;
+    let activity = GeneActivity::new(data.x().source()?, data.gene_names(), &genes, &config).in_file(&arguments.peaks)?;
     let found = activity.summary();
     if !found.chromosomes_without_gene.is_empty() {
         let some: Vec<&str> = found.chromosomes_without_gene.iter().take(5).map(String::as_str).collect();
@@ -97,9 +93,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         &activity,
         &Additions { uns: summary.clone(), ..Default::default() },
     )?;
-    if arguments.json {
+    if arguments.printing.json {
         say!("{summary}");
-    } else if !arguments.quiet {
+    } else if !arguments.printing.quiet {
         say!("peaks    {} of {} lie over a gene or its {} bases upstream", found.n_peaks_used, found.n_peaks, config.upstream);
         say!(
             "genes    {}; left out: {} without a peak, {} of another biotype, {} too long",

@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use ndarray::Array2;
 use serde_json::{Value, json};
 use tutti::data::{Cells, Csr, LineageSummary, Lineages};
-use tutti::metrics::{LineageError, lineage_error};
+use tutti::metrics::{LineageError, held_out_lineage_error};
 use tutti::observe::Observer;
 use tutti::preprocess::{Prepared, prepare_query, to_memory};
 use tutti::rng::Rng;
@@ -16,10 +16,10 @@ use tutti::threads::Threads;
 use tutti_io::ObsColumn;
 
 use crate::Result;
-use crate::error::CliError;
+use crate::error::{CliError, InFile};
 use crate::fate::FateArguments;
 use crate::input::{InputArguments, origin, prepare};
-use crate::lineage::{LineageTables, View, components};
+use crate::lineage::{LineageTables, View, components, width};
 use crate::output::{check_output, write_embedding};
 use crate::progress::Reporter;
 use crate::settings::{RunArguments, SettingSources, given, object};
@@ -188,6 +188,7 @@ pub fn run(arguments: &Arguments, started: Instant) -> Result<()> {
     let n_threads = threads.n_threads();
     let (cells, prepared) = threads.run(|| prepare(&data, &[], None, arguments.training.hvg))?;
     let input = LclInput { test: test_cells(arguments, &lineages, config.seed)?, lineages };
+    arguments.tables.check_lineages(&input.lineages, &input.test, width(&config), &arguments.input)?;
     let (trained_on, seen, more_notes) = match &arguments.unlabelled {
         Some(path) => {
             let (query, notes) = more_cells(arguments, path, &cells, &prepared)?;
@@ -196,7 +197,8 @@ pub fn run(arguments: &Arguments, started: Instant) -> Result<()> {
         }
         None => (cells.clone(), input.clone(), Vec::new()),
     };
-    let warnings = [Lcl::warnings(&seen, &config)?, more_notes].concat();
+    let mut warnings = [Lcl::warnings(&seen, &config).in_file(&arguments.input)?, more_notes].concat();
+    warnings.extend(config.mode_note(input.test.len()).map(str::to_owned));
     warnings.iter().chain(&prepared.notes).for_each(|w| reporter.on_warning(w));
 
     let trainer = Lcl::trainer(&trained_on, &seen, config.clone(), &device, threads)?;
@@ -244,7 +246,7 @@ pub fn run(arguments: &Arguments, started: Instant) -> Result<()> {
 fn more_cells(arguments: &Arguments, path: &Path, cells: &Cells<'_>, prepared: &Prepared) -> Result<(Csr, Vec<String>)> {
     let data = arguments.source.read(path)?;
     let (more, file) = (data.cells(&[])?, path.display().to_string());
-    let query = prepare_query(&more, cells.gene_names(), prepared.preprocessing, 0.5, origin(&file))?;
+    let query = prepare_query(&more, cells.gene_names(), prepared.preprocessing, 0.5, origin(&file)).in_file(path)?;
     let notes = query.notes.iter().map(|note| format!("{file}: {note}")).collect();
     Ok((to_memory(&query.source)?, notes))
 }
@@ -254,12 +256,21 @@ fn test_cells(arguments: &Arguments, lineages: &Lineages, seed: u64) -> Result<V
     if !(share > 0.0 && share < 1.0) {
         return Err(CliError::Usage(format!("--test-share {share} must be above 0 and below 1; use 0.1")));
     }
-    let rng = Rng::new(seed);
-    Ok(match arguments.split.as_deref() {
-        Some("within") => lineages.split_within(share, arguments.test_min_cells, &rng),
-        Some(_) => lineages.split_whole(share, &rng),
-        None => Vec::new(),
-    })
+    let (rng, file) = (Rng::new(seed), arguments.input.display());
+    let (test, none) = match arguments.split.as_deref() {
+        Some("within") => {
+            let (least, largest) = (arguments.test_min_cells, lineages.summary().largest_size);
+            let none = format!("--test-min-cells {least}: the largest lineage of {file} has {largest} cells; give fewer");
+            (lineages.split_within(share, least, &rng), none)
+        }
+        Some(_) => {
+            let n = lineages.members().iter().filter(|m| m.len() > 1).count();
+            let none = format!("--test-share {share} of the {n} lineages of {file} with two cells or more is none; give more");
+            (lineages.split_whole(share, &rng), none)
+        }
+        None => return Ok(Vec::new()),
+    };
+    if test.is_empty() { Err(CliError::Usage(none)) } else { Ok(test) }
 }
 
 /// Errors on the test cells, of the embedding and of principal components of the same cells; `None` without test cells.
@@ -272,16 +283,9 @@ fn errors(
     if input.test.is_empty() {
         return Ok(None);
     }
-    let (known, asked): (Vec<usize>, Vec<usize>) = match arguments.split.as_deref() {
-        Some("whole") => {
-            let (even, odd): (Vec<_>, Vec<_>) = input.test.iter().enumerate().partition(|(k, _)| k % 2 == 0);
-            let cells = |part: Vec<(usize, &usize)>| part.into_iter().map(|(_, i)| *i).collect();
-            (cells(even), cells(odd))
-        }
-        _ => ((0..cells.n_cells()).filter(|i| input.test.binary_search(i).is_err()).collect(), input.test.clone()),
-    };
+    let whole = arguments.split.as_deref() == Some("whole");
     let components = components(cells.source())?;
-    let of = |x: &Array2<f32>| lineage_error(x.view(), &input.lineages, &known, &asked, NEIGHBORS, LARGE);
+    let of = |x: &Array2<f32>| held_out_lineage_error(x.view(), &input.lineages, &input.test, whole, NEIGHBORS, LARGE);
     Ok(Some([of(embedding)?, of(&components)?]))
 }
 

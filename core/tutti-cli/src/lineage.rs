@@ -8,19 +8,19 @@ use ndarray::{Array2, Axis};
 use serde_json::{Map, Value, json};
 use tutti::data::{Categorical, CellSource, Lineages};
 use tutti::downstream::{
-    CommunityConfig, GeneTest, LineageGenes, LineageGenesConfig, LineagePairConfig, leiden, lineage_genes, lineage_pairs,
-    markers, wilcoxon,
+    CommunityConfig, GeneTest, LineageGenes, LineageGenesConfig, LineagePairConfig, MOST_PAIRED_CELLS, leiden, lineage_genes,
+    lineage_pairs, markers, wilcoxon,
 };
 use tutti::metrics::{PairScores, pair_scores};
 use tutti::neighbors::{Graph, NeighborConfig, nearest_self};
 use tutti::observe::Observer;
 use tutti::preprocess::{PcaConfig, pca, prepare_query};
-use tutti::systems::lcl::Lcl;
+use tutti::systems::lcl::{Embedding, Lcl, LclConfig};
 use tutti::threads::Threads;
 use tutti_io::{ObsColumn, write_table};
 
 use crate::Result;
-use crate::error::CliError;
+use crate::error::{CliError, InFile};
 use crate::input::{InputArguments, origin};
 use crate::output::{check_output, check_table, write_embedding};
 use crate::progress::Reporter;
@@ -97,6 +97,37 @@ impl LineageTables {
         files.iter().filter_map(|(name, file)| Some((name, file.as_ref()?))).try_for_each(|(name, file)| check_table(name, file))
     }
 
+    /// Refuses what the lineages do not allow, before any time is spent; `test`: cells that are held out, `width`: of the embedding.
+    pub fn check_lineages(&self, lineages: &Lineages, test: &[usize], width: usize, input: &Path) -> Result<()> {
+        let (file, largest) = (input.display(), lineages.summary().largest_size);
+        let least = self.gene_min_cells;
+        if self.genes.is_some() && largest < least.max(1) {
+            let problem = format!("--gene-min-cells {least}: the largest lineage of {file} has {largest} cells");
+            return Err(CliError::Usage(format!("{problem}; give fewer, or another --lineage")));
+        }
+        if !(self.resolution > 0.0 && self.resolution.is_finite()) {
+            return Err(CliError::Usage(format!("--resolution {}: give a number above 0, e.g. 1", self.resolution)));
+        }
+        if self.pairs.is_none() {
+            return Ok(());
+        }
+        if let Some((least, most)) = self.pair_sizes.filter(|(least, most)| *least < 2 || most < least) {
+            return Err(CliError::Usage(format!("--pair-sizes {least},{most}: give 2 or more, the smaller first")));
+        }
+        if width < 3 {
+            return Err(CliError::Usage(format!("--pairs: an embedding of {width} dimensions is too narrow; it needs 3")));
+        }
+        let (n, which) = (self.pair_cells(lineages, test).len(), if test.is_empty() { "cells" } else { "test cells" });
+        match n {
+            0 => Err(CliError::Usage(format!("--pairs: no two {which} of {file} are of one lineage; leave it out"))),
+            n if n > MOST_PAIRED_CELLS => Err(CliError::Usage(format!(
+                "--pair-lineages {}: they have {n} {which}, and {MOST_PAIRED_CELLS} can be compared; give fewer",
+                self.pair_lineages
+            ))),
+            _ => Ok(()),
+        }
+    }
+
     /// Writes the tables asked for; to be called within a pool of threads.
     pub fn write(&self, view: &View<'_>) -> Result<Findings> {
         let mut out = Findings::default();
@@ -130,22 +161,23 @@ impl LineageTables {
 
     fn write_markers(&self, path: &Path, view: &View<'_>, out: &mut Findings) -> Result<()> {
         let islands = islands(view.embedding, self.resolution)?;
-        let tests = wilcoxon(view.source, &islands)?;
+        let tests = if islands.n_levels() > 1 { wilcoxon(view.source, &islands)? } else { Vec::new() };
         write_table(path, &marker_columns(&tests, &islands, view.model.genes()))?;
         let counts: Vec<usize> = tests.iter().map(|t| markers(t, LEVEL).len()).collect();
         let (n, most) = (islands.n_levels(), counts.iter().copied().max().unwrap_or(0));
         let fewest = counts.iter().copied().min().unwrap_or(0);
-        out.lines.push(format!(
-            "islands  {n}, each with {fewest} to {most} genes of its own (p below {LEVEL}, adjusted); {}",
-            path.display()
-        ));
+        let said = match n {
+            1 => "one, with no other to compare it with: raise --resolution".to_owned(),
+            n => format!("{n}, each with {fewest} to {most} genes of its own (p below {LEVEL}, adjusted)"),
+        };
+        out.lines.push(format!("islands  {said}; {}", path.display()));
         out.summary.insert("markers".into(), json!({"n_islands": n, "n_markers": counts, "level": LEVEL, "file": path}));
         out.columns.push(("lcl_island".into(), ObsColumn::Levels(islands)));
         Ok(())
     }
 
     fn write_pairs(&self, path: &Path, view: &View<'_>, out: &mut Findings) -> Result<()> {
-        let (cells, held_out) = (self.pair_cells(view), !view.test.is_empty());
+        let (cells, held_out) = (self.pair_cells(view.lineages, view.test), !view.test.is_empty());
         let lineages = view.lineages.only(&cells);
         let sizes = self.pair_sizes.unwrap_or((50, 200));
         let config = LineagePairConfig { sizes, ..Default::default() };
@@ -178,14 +210,17 @@ impl LineageTables {
     }
 
     /// Test cells, or all, of the largest lineages among them.
-    fn pair_cells(&self, view: &View<'_>) -> Vec<usize> {
-        let lineages = if view.test.is_empty() { view.lineages.clone() } else { view.lineages.only(view.test) };
-        let mut members: Vec<Vec<usize>> = lineages.members().into_iter().filter(|m| m.len() > 1).collect();
-        members.sort_by_key(|m| std::cmp::Reverse(m.len()));
-        let mut cells: Vec<usize> = members.into_iter().take(self.pair_lineages).flatten().collect();
-        cells.sort_unstable();
-        cells.dedup();
-        cells
+    fn pair_cells(&self, lineages: &Lineages, test: &[usize]) -> Vec<usize> {
+        let lineages = if test.is_empty() { lineages.clone() } else { lineages.only(test) };
+        lineages.cells_of_largest(self.pair_lineages)
+    }
+}
+
+/// Width of the embedding.
+pub fn width(config: &LclConfig) -> usize {
+    match config.embedding {
+        Embedding::Projection => config.latent_dim,
+        Embedding::Base => config.encoder_dims.last().copied().unwrap_or(config.latent_dim),
     }
 }
 
@@ -296,8 +331,10 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let (model, preprocessing, _) = Lcl::load(&arguments.model, &arguments.run.device()?)?;
     let data = arguments.source.read(&arguments.input)?;
     let lineages = data.lineages(&arguments.lineage)?;
+    tables.check_lineages(&lineages, &[], width(model.config()), &arguments.input)?;
     let (cells, file) = (data.cells(&[])?, arguments.input.display().to_string());
-    let query = prepare_query(&cells, model.genes(), preprocessing, arguments.min_overlap, origin(&file))?;
+    let query =
+        prepare_query(&cells, model.genes(), preprocessing, arguments.min_overlap, origin(&file)).in_file(&arguments.input)?;
     query.notes.iter().for_each(|note| reporter.on_warning(note));
     let (embedding, found) = Threads::new(arguments.run.threads)?.run(|| -> Result<_> {
         let embedding = model.embed(&query.source)?;

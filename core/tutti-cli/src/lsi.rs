@@ -8,8 +8,9 @@ use tutti::preprocess::{Lsi, LsiConfig, lsi};
 use tutti::threads::Threads;
 
 use crate::Result;
+use crate::error::InFile;
 use crate::input::InputArguments;
-use crate::output::{check_output, write_embedding};
+use crate::output::{Printing, check_output, write_embedding};
 use crate::progress::Reporter;
 
 /// Arguments of `tutti lsi`.
@@ -23,9 +24,9 @@ pub struct Arguments {
     /// Name of the embedding in obsm
     #[arg(long, value_name = "NAME", default_value = "X_lsi")]
     pub key: String,
-    /// Singular vectors that are computed
-    #[arg(long, value_name = "N", default_value_t = LsiConfig::default().n_components)]
-    pub n_components: usize,
+    /// Singular vectors that are computed [default: 50, or as many as there are cells or peaks]
+    #[arg(long, value_name = "N")]
+    pub n_components: Option<usize>,
     /// Multiplies the term frequency times the inverse document frequency before the log
     #[arg(long, value_name = "X", default_value_t = LsiConfig::default().scale_factor)]
     pub scale_factor: f64,
@@ -46,19 +47,16 @@ pub struct Arguments {
     pub threads: usize,
     #[command(flatten)]
     pub source: InputArguments,
-    /// Print nothing but warnings and errors
-    #[arg(long)]
-    pub quiet: bool,
-    /// Print the summary as one JSON object on standard output
-    #[arg(long)]
-    pub json: bool,
+    #[command(flatten)]
+    pub printing: Printing,
 }
 
 impl Arguments {
-    fn config(&self) -> LsiConfig {
+    /// `most`: singular vectors that there can be.
+    fn config(&self, most: usize) -> LsiConfig {
         let default = LsiConfig::default();
         LsiConfig {
-            n_components: self.n_components,
+            n_components: self.n_components.unwrap_or(default.n_components.min(most)),
             scale_factor: self.scale_factor,
             standardise: !self.no_standardise,
             max_depth_correlation: if self.keep_first {
@@ -74,17 +72,17 @@ impl Arguments {
 /// Runs the subcommand.
 pub fn run(arguments: &Arguments) -> Result<()> {
     check_output(&arguments.peaks, &arguments.output)?;
-    let mut reporter = Reporter::new(arguments.quiet);
+    let mut reporter = Reporter::new(arguments.printing.quiet);
     let data = arguments.source.read(&arguments.peaks)?;
     data.notes().iter().for_each(|note| reporter.on_warning(note));
-    let config = arguments.config();
     let source = data.x().source()?;
-    let found = Threads::new(arguments.threads)?.run(|| lsi(&*source, &config))?;
+    let config = arguments.config(source.n_cells().min(source.n_genes()));
+    let found = Threads::new(arguments.threads)?.run(|| lsi(&*source, &config)).in_file(&arguments.peaks)?;
     let summary = summary(arguments, &config, &found, data.gene_names().len());
     write_embedding(&data, &arguments.peaks, &arguments.output, &arguments.key, &found.embedding, Vec::new(), summary.clone())?;
-    if arguments.json {
+    if arguments.printing.json {
         say!("{summary}");
-    } else if !arguments.quiet {
+    } else if !arguments.printing.quiet {
         let (n_cells, n_dimensions) = found.embedding.dim();
         say!("input    {n_cells} cells x {} peaks", data.gene_names().len());
         say!("lsi      {n_dimensions} dimensions; {}", found.note());

@@ -8,6 +8,17 @@ use tutti_io::{Additions, AnnData, ObsColumn};
 use crate::Result;
 use crate::error::CliError;
 
+/// How much a command prints.
+#[derive(Debug, Clone, Copy, Default, clap::Args)]
+pub struct Printing {
+    /// Print nothing but warnings and errors
+    #[arg(long)]
+    pub quiet: bool,
+    /// Print the summary as one JSON object on standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// The embedding, with columns of obs, in the format that the output's name asks for.
 pub fn write_embedding(
     data: &AnnData,

@@ -15,7 +15,7 @@ use tutti_io::Additions;
 
 use crate::Result;
 use crate::concord::class_columns;
-use crate::error::CliError;
+use crate::error::{CliError, InFile};
 use crate::input::{InputArguments, origin};
 use crate::output::{check_output, write_embedding};
 use crate::progress::Reporter;
@@ -118,7 +118,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let data = arguments.source.read(&arguments.input)?;
     let cells = data.cells(&[])?;
     let file = arguments.input.display().to_string();
-    let query = prepare_query(&cells, model.genes(), preprocessing, arguments.min_overlap, origin(&file))?;
+    let query =
+        prepare_query(&cells, model.genes(), preprocessing, arguments.min_overlap, origin(&file)).in_file(&arguments.input)?;
     query.notes.iter().for_each(|note| reporter.on_warning(note));
     let embedding = Threads::new(arguments.run.threads)?.run(|| model.embed(&query.source))?;
     let classes = class_columns(model.name(), model.predict(&embedding)?);

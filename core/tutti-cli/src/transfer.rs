@@ -14,7 +14,7 @@ use tutti_io::{Additions, AnnData, ObsColumn, ReadOptions};
 use crate::Result;
 use crate::error::CliError;
 use crate::input::embedding;
-use crate::output::check_output;
+use crate::output::{Printing, check_output};
 use crate::progress::Reporter;
 
 /// How much a neighbour counts.
@@ -78,12 +78,8 @@ pub struct Arguments {
     /// Seed of the approximate search, taken above 100,000 reference cells
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
-    /// Print nothing but warnings and errors
-    #[arg(long)]
-    pub quiet: bool,
-    /// Print the summary as one JSON object on standard output
-    #[arg(long)]
-    pub json: bool,
+    #[command(flatten)]
+    pub printing: Printing,
 }
 
 impl Arguments {
@@ -107,7 +103,7 @@ impl Arguments {
 /// Runs the subcommand.
 pub fn run(arguments: &Arguments) -> Result<()> {
     check_files(arguments)?;
-    let mut reporter = Reporter::new(arguments.quiet);
+    let mut reporter = Reporter::new(arguments.printing.quiet);
     let (reference, query) = (read(&arguments.reference)?, read(&arguments.query)?);
     let labels = reference.categorical(&arguments.label)?.drop_unused();
     let n_unlabelled = labels.codes().iter().filter(|code| code.is_none()).count();
@@ -122,9 +118,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let unknown = arguments.unknown(&found)?;
     found.warning().iter().for_each(|warning| reporter.on_warning(warning));
     write(arguments, &query, columns(arguments, &found, unknown.as_deref()))?;
-    if arguments.json {
+    if arguments.printing.json {
         say!("{}", summary(arguments, &found, unknown.as_deref(), (labels.len(), n_unlabelled)));
-    } else if !arguments.quiet {
+    } else if !arguments.printing.quiet {
         print(arguments, &found, unknown.as_deref());
     }
     Ok(())

@@ -208,16 +208,25 @@ impl AnnData {
     /// Lineages from a column of obs with a barcode per cell, or from a matrix of cells x lineages in obsm, such as `X_clone`.
     ///
     /// # Errors
-    /// [`Error::Format`] for a name that is neither, listing those there are.
+    /// [`Error::Format`] for a name that is neither, listing those there are, or a matrix that holds no counts of barcodes.
     pub fn lineages(&self, name: &str) -> Result<Lineages> {
+        let no_counts = |e: tutti::Error| match e {
+            tutti::Error::Data { problem, fix } | tutti::Error::Matrix { problem, fix } => {
+                Error::format(&self.path, format!("obsm `{name}`: {problem}"), fix)
+            }
+            source => Error::Content { path: self.path.clone(), source },
+        };
         let matrix = match (self.sparse_obsm.get(name), self.obsm.get(name)) {
             (Some(matrix), _) => Some(matrix.clone()),
-            (None, Some(dense)) => Some(Csr::from_dense(dense.view()).in_file(&self.path, name)?),
+            (None, Some(dense)) => Some(Csr::from_dense(dense.view()).map_err(no_counts)?),
             (None, None) => None,
         };
         if let Some(matrix) = matrix {
             let names = (1..=matrix.n_cols()).map(|i| format!("{name} {i}")).collect();
-            return Lineages::from_matrix(&matrix, names).in_file(&self.path, name);
+            return Lineages::from_matrix(&matrix, names).map_err(no_counts);
+        }
+        if let Some(note) = self.notes.iter().find(|note| note.starts_with(&crate::h5ad::unread(name))) {
+            return Err(Error::format(&self.path, note, "mend it, or give an obs column"));
         }
         if !self.column_names().iter().any(|column| column == name) {
             let obsm: Vec<&str> = self.sparse_obsm.keys().chain(self.obsm.keys()).map(String::as_str).collect();

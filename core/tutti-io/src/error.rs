@@ -45,7 +45,7 @@ pub enum Error {
         source: hdf5::Error,
     },
     /// The system refused.
-    #[error("{path}: {source}")]
+    #[error("{path}: {}", refusal(source))]
     Io {
         /// The file.
         path: PathBuf,
@@ -71,6 +71,15 @@ pub enum Error {
         #[source]
         source: tutti::Error,
     },
+}
+
+/// What the system said, with the way out where it is known.
+fn refusal(source: &std::io::Error) -> String {
+    match source.kind() {
+        std::io::ErrorKind::NotFound => "No such file or directory; check the name".to_owned(),
+        std::io::ErrorKind::PermissionDenied => "no permission; check who may read and write here".to_owned(),
+        _ => source.to_string(),
+    }
 }
 
 impl Error {

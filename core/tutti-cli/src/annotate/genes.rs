@@ -14,6 +14,7 @@ use tutti::threads::Threads;
 use tutti_io::{ObsColumn, read_markers, write_table};
 
 use crate::Result;
+use crate::error::CliError;
 use crate::output::check_table;
 
 /// Which genes are told.
@@ -37,6 +38,9 @@ impl GeneArguments {
     pub fn check(&self) -> Result<Option<Vec<(String, String)>>> {
         if let Some(path) = &self.genes {
             check_table("--genes", path)?;
+        }
+        if self.top_genes == 0 {
+            return Err(CliError::Usage("--top-genes 0: give 1 or more".into()));
         }
         Ok(self.markers.as_deref().map(read_markers).transpose()?)
     }

@@ -117,11 +117,23 @@ impl Arguments {
 
     /// Voters and held-out cells of the reference.
     fn split(&self, labels: &Categorical, seed: u64) -> Result<HoldOut> {
-        if self.held_out == 0.0 {
+        let split = if self.held_out == 0.0 {
             let train = (0..labels.len()).filter(|i| labels.codes()[*i].is_some()).collect();
-            return Ok(HoldOut { train, held_out: Vec::new(), whole: Vec::new() });
+            HoldOut { train, held_out: Vec::new(), whole: Vec::new() }
+        } else {
+            hold_out(labels, self.held_out, &Rng::new(seed))?
+        };
+        // Told before anything is trained.
+        let (n, most) = (self.n_neighbors, split.train.len().saturating_sub(1));
+        if !(1..=most).contains(&n) {
+            let (label, file) = (&self.label, self.reference.display());
+            let fix = if most < 1 { "label more cells".to_owned() } else { format!("give 1 to {most}") };
+            return Err(CliError::Usage(format!(
+                "--n-neighbors {n}: {} cells of {file} with a `{label}` vote, each beside others; {fix}",
+                split.train.len()
+            )));
         }
-        Ok(hold_out(labels, self.held_out, &Rng::new(seed))?)
+        Ok(split)
     }
 }
 
@@ -178,6 +190,9 @@ pub fn run(arguments: &Arguments, started: Instant) -> Result<()> {
 /// The reference's labels without levels that no cell has.
 fn labels(arguments: &Arguments, reference: &AnnData, reporter: &mut Reporter) -> Result<Categorical> {
     let labels = reference.categorical(&arguments.label)?.drop_unused();
+    if labels.is_empty() {
+        return Err(CliError::Usage(format!("{} has no cells; give a reference with labels", arguments.reference.display())));
+    }
     let n_unlabelled = labels.codes().iter().filter(|code| code.is_none()).count();
     if n_unlabelled == labels.len() {
         let file = arguments.reference.display();

@@ -31,6 +31,9 @@ pub enum SystemName {
     Cellpredx,
     /// Principal components of both, without correction of batches; the nearest reference cells vote
     Pca,
+    /// Refused with a word of its own, so that nobody is sent to CONCORD for a slip of the pen.
+    #[value(hide = true)]
+    Concerto,
 }
 
 impl SystemName {
@@ -40,6 +43,7 @@ impl SystemName {
             Self::Concord => "concord",
             Self::Cellpredx => "cellpredx",
             Self::Pca => "pca",
+            Self::Concerto => "concerto",
         }
     }
 }
@@ -76,6 +80,10 @@ impl Plan {
                 refuse_training(arguments)?;
                 refuse_genes(arguments, "--system cellpredx")?;
                 Ok(Self::Pca(arguments.settings.seed.unwrap_or_default()))
+            }
+            SystemName::Concerto => {
+                let others = "choose concord, cellpredx or pca";
+                Err(CliError::Usage(format!("--system concerto: this system is not part of this version yet; {others}")))
             }
         }
     }

@@ -133,13 +133,26 @@ fn read_obsm(file: &File, data: &mut AnnData) -> Result<()> {
             None if is_sparse(&group, &name) => {
                 let (layout, shape) = locate(file, &format!("obsm/{name}"), &path)?;
                 if shape.0 == data.n_cells() {
-                    data.sparse_obsm.insert(name, layout.read_all(shape, &path)?);
+                    match layout.read_all(shape, &path) {
+                        Ok(matrix) => _ = data.sparse_obsm.insert(name, matrix),
+                        // Who does not ask for it need not care.
+                        Err(Error::Value { value, cell, gene, .. }) => {
+                            let cell = data.cell_names().get(cell).cloned().unwrap_or_else(|| cell.to_string());
+                            data.notes.push(format!("{}: value {value} of cell {cell} in column {}", unread(&name), gene + 1));
+                        }
+                        Err(other) => return Err(other),
+                    }
                 }
             }
-            None => data.notes.push(format!("obsm `{name}` not read: it is no dense array of numbers with a row per cell")),
+            None => data.notes.push(format!("{}: it is no dense array of numbers with a row per cell", unread(&name))),
         }
     }
     Ok(())
+}
+
+/// How a note on a matrix that is left out begins.
+pub(crate) fn unread(name: &str) -> String {
+    format!("obsm `{name}` not read")
 }
 
 fn is_sparse(group: &Group, name: &str) -> bool {

@@ -48,11 +48,16 @@ impl Lineages {
     /// column.
     ///
     /// # Errors
-    /// [`Error::Data`] for names that do not fit the columns.
+    /// [`Error::Data`] for names that do not fit the columns, or a value below 0, which is no count of a barcode.
     pub fn from_matrix(matrix: &Csr, names: Vec<String>) -> Result<Self> {
         if names.len() != matrix.n_cols() {
             let problem = format!("{} names for {} lineages", names.len(), matrix.n_cols());
             return Err(Error::data(problem, "give one name per column"));
+        }
+        let below = |i: &usize| matrix.row(*i).1.iter().any(|v| *v < 0.0);
+        if let Some(i) = (0..matrix.n_rows()).find(below) {
+            let problem = format!("cell number {} has a value below 0, which is no count of a barcode", i + 1);
+            return Err(Error::data(problem, "give a matrix of cells x clones, 0 where no barcode was read"));
         }
         let of = |i: usize| {
             let (columns, values) = matrix.row(i);
@@ -97,6 +102,16 @@ impl Lineages {
             self.of(i).iter().for_each(|l| members[*l as usize].push(i));
         }
         members
+    }
+
+    /// Cells of the `n` largest lineages with two cells or more, ascending.
+    pub fn cells_of_largest(&self, n: usize) -> Vec<usize> {
+        let mut members: Vec<Vec<usize>> = self.members().into_iter().filter(|m| m.len() > 1).collect();
+        members.sort_by_key(|m| std::cmp::Reverse(m.len()));
+        let mut cells: Vec<usize> = members.into_iter().take(n).flatten().collect();
+        cells.sort_unstable();
+        cells.dedup();
+        cells
     }
 
     /// The same lineages, in which only the cells `rows` have a barcode.
@@ -190,9 +205,13 @@ mod tests {
         assert_eq!((summary.n_without, summary.n_of_several, summary.n_lineages, summary.n_single), (1, 1, 2, 0));
         assert_eq!(several.first().codes(), [Some(0), Some(0), None, Some(1)]);
         assert_eq!(several.only(&[0, 3]).members(), [vec![0], vec![3], vec![]]);
+        assert_eq!((several.cells_of_largest(1), several.cells_of_largest(9)), (vec![0, 1], vec![0, 1, 3]));
         let more = several.with_unlabelled(2);
         assert_eq!((more.n_cells(), more.members(), more.of(5).len()), (6, several.members(), 0));
         assert!(Lineages::from_matrix(&Csr::empty(2), vec!["a".into()]).is_err());
+        let coordinates = Csr::from_dense(ndarray::array![[0.5f32], [-1.0]].view()).unwrap();
+        let refused = Lineages::from_matrix(&coordinates, vec!["a".into()]).unwrap_err().to_string();
+        assert!(refused.contains("cell number 2 has a value below 0"), "{refused}");
     }
 
     #[test]

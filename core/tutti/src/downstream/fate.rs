@@ -68,10 +68,12 @@ pub struct FateTargets {
 }
 
 impl FateTargets {
-    /// From lineages, and the time and type of every cell. A cell of several lineages gets the shares of all their final cells together.
+    /// From lineages, and the time and type of every cell; an empty type is none. A cell of several lineages gets the shares of all their final
+    /// cells together.
     ///
     /// # Errors
-    /// [`Error::Data`] for columns of other cells, a time that no cell has, or no early cell with enough final relatives.
+    /// [`Error::Data`] for columns of other cells, a time that no cell has, final cells of fewer than two types, or no early cell with enough
+    /// final relatives.
     pub fn new(lineages: &Lineages, time: &Categorical, fate: &Categorical, times: &FateTimes) -> Result<Self> {
         if time.len() != lineages.n_cells() || fate.len() != lineages.n_cells() {
             let problem = format!("lineages of {} cells, times of {}, fates of {}", lineages.n_cells(), time.len(), fate.len());
@@ -84,9 +86,13 @@ impl FateTargets {
             }
         }
         let is_final = |i: &usize| time.value(*i) == Some(&times.last);
-        let read: Vec<Option<&str>> = (0..fate.len()).map(|i| fate.value(i).filter(|_| is_final(&i))).collect();
-        let read = Categorical::from_values(read);
+        let of_final = |i: usize| fate.value(i).filter(|name| is_final(&i) && !name.trim().is_empty());
+        let read = Categorical::from_values((0..fate.len()).map(of_final));
         let fates = read.levels().to_vec();
+        if fates.len() < 2 {
+            let problem = format!("the cells at time `{}` are of {} types ({})", times.last, fates.len(), fates.join(", "));
+            return Err(Error::data(problem, "there is nothing to tell apart; check the column of types and the final time"));
+        }
         let members = lineages.members();
         let mut out = Self { fates, cells: Vec::new(), shares: Array2::zeros((0, 0)), n_final: Vec::new(), lineage: Vec::new() };
         let mut shares = Vec::new();

@@ -311,7 +311,7 @@ fn check_number(n_neighbors: usize, n_cells: usize) -> Result<()> {
     }
     let most = n_cells.saturating_sub(1);
     let problem = format!("must be between 1 and the number of other labelled cells, {most} (got {n_neighbors})");
-    Err(Error::argument("n_neighbors", problem, "use 5 to 50"))
+    Err(Error::argument("n_neighbors", problem, if most < 5 { "label more cells, or ask for fewer" } else { "use 5 to 50" }))
 }
 
 /// Numbers of query cells, [n_query, m], as weighted means over their nearest reference cells, of which `values` [n_reference, m] are known:

@@ -64,8 +64,8 @@ pub struct PairVotes {
     pub votes: BTreeMap<(u32, u32), u32>,
 }
 
-/// Most cells: distances of all pairs are kept.
-const MOST: usize = 5000;
+/// Most cells that [`lineage_pairs`] takes: distances of all pairs are kept.
+pub const MOST_PAIRED_CELLS: usize = 5000;
 
 /// Votes for pairs of cells to be of one lineage, after GEMLI (Eisele et al. 2024): in each repeat some dimensions are drawn, cells are divided
 /// in two again and again by Ward's method on their correlations, (1 - r) / 2, and each pair in a cluster of the right size gets a vote (once
@@ -78,7 +78,7 @@ const MOST: usize = 5000;
 /// equal; [`Error::Argument`] for settings out of range.
 pub fn lineage_pairs(x: ArrayView2<'_, f32>, config: &LineagePairConfig) -> Result<PairVotes> {
     let (n_cells, d) = x.dim();
-    if !(2..=MOST).contains(&n_cells) || d < 3 {
+    if !(2..=MOST_PAIRED_CELLS).contains(&n_cells) || d < 3 {
         let problem = format!("{n_cells} cells in {d} dimensions");
         return Err(Error::data(
             problem,

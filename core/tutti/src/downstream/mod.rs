@@ -7,6 +7,7 @@ mod cluster;
 mod communities;
 mod determinants;
 mod differential;
+mod evidence;
 mod fate;
 mod fate_prediction;
 mod hierarchy;
@@ -20,7 +21,7 @@ mod pseudotime;
 mod rejection;
 mod umap;
 
-pub use annotate::{AnnotateConfig, Annotated, CellEvidence, ClassEvidence, Limit, annotate};
+pub use annotate::{AnnotateConfig, Annotated, Limit, annotate};
 pub use annotation::{Annotations, CellAnnotation, UnknownReason};
 pub use calibration::{TEMPERATURES, Temperature, fit_temperature, log_probabilities};
 pub use cluster::{KMeans, KMeansConfig, k_means};
@@ -30,6 +31,7 @@ pub use determinants::{
     key_gene_hit_rates,
 };
 pub use differential::{GeneTest, markers, wilcoxon};
+pub use evidence::{CellEvidence, ClassEvidence};
 pub use fate::{FateConfig, FateDecoder, FateTargets, FateTimes};
 pub use fate_prediction::{FatePrediction, HeldOutFates, predict_fates};
 pub use hierarchy::{Hierarchy, Linkage, Merge, RowDistance, hierarchical};
@@ -44,7 +46,7 @@ pub use label_transfer::{
     transfer_values,
 };
 pub use limits::{ClassLimits, LimitScope};
-pub use lineage_pairs::{LineagePairConfig, PairVotes, SizeRule, lineage_pairs};
+pub use lineage_pairs::{LineagePairConfig, MOST_PAIRED_CELLS, PairVotes, SizeRule, lineage_pairs};
 pub use pseudotime::{diffusion_pseudotime, graph_pseudotime, medoid};
 pub use rejection::{KnownSide, Threshold, rejection_threshold};
 pub use umap::{UmapConfig, umap, umap_of_graph};

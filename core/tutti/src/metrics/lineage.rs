@@ -80,6 +80,29 @@ pub fn lineage_error(
     })
 }
 
+/// [`lineage_error`] on the test cells of a split: the others name those that were held out within lineages ([`Lineages::split_within`]). Of `whole`
+/// lineages that were held out ([`Lineages::split_whole`]) no other cell is left, so that every second test cell names the rest.
+///
+/// `test`: cells, ascending.
+///
+/// # Errors
+/// As [`lineage_error`].
+pub fn held_out_lineage_error(
+    x: ArrayView2<'_, f32>,
+    lineages: &Lineages,
+    test: &[usize],
+    whole: bool,
+    n_neighbors: usize,
+    min_test: usize,
+) -> Result<LineageError> {
+    let every_second = |first: usize| test.iter().skip(first).step_by(2).copied().collect::<Vec<_>>();
+    let (known, asked) = match whole {
+        true => (every_second(0), every_second(1)),
+        false => ((0..x.nrows()).filter(|i| test.binary_search(i).is_err()).collect(), test.to_vec()),
+    };
+    lineage_error(x, lineages, &known, &asked, n_neighbors, min_test)
+}
+
 /// How well scores of pairs tell those of one lineage from the others.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct PairScores {
@@ -192,6 +215,10 @@ mod tests {
         assert!((found.error - 1.0 / 3.0).abs() < 1e-12 && found.error_of_large == Some(0.5));
         assert!((found.error_of_largest - 2.0 / 3.0).abs() < 1e-12);
         assert!(lineage_error(x.view(), &lineages, &[0, 1, 2], &[9], 3, 2).is_err());
+        assert_eq!(held_out_lineage_error(x.view(), &lineages, &[6, 7, 8, 9], false, 3, 2).unwrap(), found);
+        // Of whole lineages every second cell names the others.
+        let whole = held_out_lineage_error(x.view(), &lineages, &[0, 1, 2, 3, 4, 7, 8], true, 1, 1).unwrap();
+        assert_eq!(whole, lineage_error(x.view(), &lineages, &[0, 2, 4, 8], &[1, 3, 7], 1, 1).unwrap());
     }
 
     #[test]

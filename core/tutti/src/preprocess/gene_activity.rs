@@ -167,6 +167,7 @@ impl<S: CellSource> GeneActivity<S> {
             genes.push(name.to_owned());
         }
         if genes.is_empty() {
+            left_out(annotation, &summary, config)?;
             let (peak, gene) = (&peak_names[0], annotation.first().map_or("none", |g| &g.body.chromosome));
             let problem = format!("no peak lies over a gene (the first peak is {peak}, the first gene on chromosome {gene})");
             return Err(Error::data(problem, "check that peaks and annotation are of one genome"));
@@ -213,6 +214,27 @@ impl<S: CellSource> GeneActivity<S> {
             met.drain(..).for_each(|gene| totals[gene as usize] = 0.0);
         }
     }
+}
+
+/// Refuses an annotation of which the settings leave no gene.
+fn left_out(annotation: &[Gene], summary: &GeneActivitySummary, config: &GeneActivityConfig) -> Result<()> {
+    let (other, wide) = (summary.n_other_biotype, summary.n_too_wide);
+    if other + wide < annotation.len() {
+        return Ok(());
+    }
+    let mut there: Vec<&str> = annotation.iter().filter_map(|gene| gene.biotype.as_deref()).collect();
+    there.sort_unstable();
+    there.dedup();
+    let n = annotation.len();
+    let problem = format!(
+        "all {n} genes of the annotation are left out: {other} are not {}, {wide} too long",
+        config.biotypes.join(" or ")
+    );
+    let fix = match other {
+        0 => "allow longer genes".to_owned(),
+        _ => format!("its biotypes are {}: choose among them, or take all", there.join(", ")),
+    };
+    Err(Error::data(problem, fix))
 }
 
 impl<S: CellSource> CellSource for GeneActivity<S> {

@@ -57,14 +57,17 @@ pub struct Lsi {
 /// By the subspace iteration of [`super::pca`]. Memory: as there.
 ///
 /// # Errors
-/// [`Error::Argument`] for settings out of range or more components than cells or features; [`Error::Data`] for a value below 0; what the source
-/// fails at.
+/// [`Error::Argument`] for settings out of range or more components than cells or features; [`Error::Data`] for a value below 0, or no other than 0; what the
+/// source fails at.
 pub fn lsi(source: &dyn CellSource, config: &LsiConfig) -> Result<Lsi> {
     if let Some(limit) = config.max_depth_correlation.filter(|c| !(0.0..=1.0).contains(c)) {
         let problem = format!("must be between 0 and 1 (got {limit})");
         return Err(Error::argument("max_depth_correlation", problem, "use 0.75"));
     }
     let weights = Arc::new(IdfWeights::of(source)?);
+    if weights.idf.iter().all(|w| *w == 0.0) {
+        return Err(Error::data("all values are zero", "give counts of peaks, or 0 and 1"));
+    }
     let values = TfIdf::new(source, weights.clone(), config.scale_factor)?;
     let svd = PcaConfig { n_components: config.n_components, seed: config.seed, ..PcaConfig::default() };
     let (components, singular_values) = truncated_svd(&values, &svd)?;

@@ -65,7 +65,8 @@ pub struct PairGenes {
 /// Highly variable genes are picked within batches.
 ///
 /// # Errors
-/// [`Error::Data`] for too few common genes or an incomplete column of batches; as [`prepare`]. `origins`: of the reference and of the query.
+/// [`Error::Data`] for too few common genes or an incomplete column of batches; [`Error::Argument`] for a `min_overlap` out of range; as [`prepare`].
+/// `origins`: of the reference and of the query.
 pub fn prepare_pair<'a>(
     reference: &Cells<'a>,
     query: &Cells<'a>,
@@ -105,6 +106,10 @@ pub fn prepare_pair<'a>(
 
 /// Columns of the common genes in reference and query, in the order of the reference.
 fn shared_genes(reference: &Cells<'_>, query: &Cells<'_>, config: &PairConfig<'_>) -> Result<(Vec<(usize, usize)>, PairGenes)> {
+    if !(0.0..=1.0).contains(&config.min_overlap) {
+        let problem = format!("must be between 0 and 1 (got {})", config.min_overlap);
+        return Err(Error::argument("min_overlap", problem, "use 0.3"));
+    }
     let (ours, theirs) = (reference.gene_names(), query.gene_names());
     let alignment = match config.orthologues {
         Some(table) => table.align(ours, theirs, 0.0),

@@ -156,7 +156,7 @@ pub struct Query<'a> {
 /// query must have.
 ///
 /// # Errors
-/// [`Error::GeneOverlap`]; as [`checked_values`].
+/// [`Error::GeneOverlap`]; [`Error::Argument`] for a share out of range; as [`checked_values`].
 pub fn prepare_query<'a>(
     cells: &Cells<'a>,
     genes: &[String],
@@ -164,6 +164,9 @@ pub fn prepare_query<'a>(
     min_overlap: f64,
     origin: Origin<'_>,
 ) -> Result<Query<'a>> {
+    if !(0.0..=1.0).contains(&min_overlap) {
+        return Err(Error::argument("min_overlap", format!("must be between 0 and 1 (got {min_overlap})"), "use 0.5"));
+    }
     let values = checked_values(cells, origin)?;
     let (preprocessing, note) = preprocessing.repeated(values.kind);
     let alignment = GeneAlignment::by_name(genes, cells.gene_names(), min_overlap)?;

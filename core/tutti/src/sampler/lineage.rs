@@ -70,9 +70,12 @@ impl LineageSampler {
             let problem = format!("must be at least 0 and below 1 (got {})", config.held_out);
             return Err(Error::argument("held_out", problem, "use 0.2"));
         }
-        let members: Vec<Vec<usize>> = lineages.members().into_iter().filter(|m| m.len() > 1).collect();
+        let mut members = lineages.members();
+        members.retain(|m| !m.is_empty());
+        let n_lineages = members.len();
+        members.retain(|m| m.len() > 1);
         if members.len() < 2 {
-            let problem = format!("{} lineages have two cells or more", members.len());
+            let problem = format!("{} lineages have two cells or more, of {n_lineages} that any cell has", members.len());
             return Err(Error::data(problem, "two at least are needed to contrast; check the column of barcodes"));
         }
         Ok(Self { pool: Arc::new(Pool { members, unlabelled }), config })

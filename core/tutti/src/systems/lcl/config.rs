@@ -244,6 +244,12 @@ impl LclConfig {
         self.train().validate()
     }
 
+    /// What a user should know of the mode, where `n_test` cells are held out.
+    pub fn mode_note(&self, n_test: usize) -> Option<&'static str> {
+        let idle = self.mode == Mode::Transductive && n_test == 0;
+        idle.then_some("the mode `transductive` changes nothing: no test cells are held out")
+    }
+
     /// Cells without a barcode that each mini-batch has: none without a weight on them.
     pub(super) fn n_drawn_unlabelled(&self) -> usize {
         if self.entropy_weight > 0.0 { self.n_unlabelled } else { 0 }
