@@ -177,7 +177,8 @@ impl LclRun {
                 None => (ready.clone(), input.clone()),
             };
             let warnings = Lcl::warnings(&seen, &config)?;
-            warnings.iter().chain(&prepared.notes).filter(|_| !self.quiet).for_each(|w| warn(w));
+            let notes = warnings.iter().chain(&prepared.notes).map(String::as_str).chain(config.mode_note(input.test.len()));
+            notes.filter(|_| !self.quiet).for_each(warn);
             Ok((prepared, Lcl::trainer(&trained_on, &seen, config, &device, threads)?))
         })?;
         let outcome = loop {

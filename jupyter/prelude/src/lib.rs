@@ -41,6 +41,7 @@
 //! [`polars`] and [`candle_core`].
 
 mod annotate;
+mod annotated;
 mod attribution;
 mod builder;
 mod cells;
@@ -61,6 +62,7 @@ mod kernel;
 mod layout;
 mod lcl;
 mod lineage;
+mod markers;
 mod model;
 mod pca;
 mod peaks;
@@ -77,7 +79,8 @@ mod table;
 mod topology;
 mod transfer;
 
-pub use annotate::{Annotate, AnnotatedCells, annotate};
+pub use annotate::{Annotate, annotate};
+pub use annotated::AnnotatedCells;
 pub use attribution::Attribution;
 pub use cells::Cells;
 pub use clusters::{Leiden, k_means, leiden, leiden_with};
@@ -95,7 +98,8 @@ pub use input::input;
 pub use kernel::{interrupted, tutti_notebook_cell, tutti_notebook_init};
 pub use layout::{Layout, Umap, umap, umap_with};
 pub use lcl::{LclModel, LclRun, lcl, load_lcl};
-pub use lineage::{LineageGenes, lineage_error};
+pub use lineage::{LineageGenes, lineage_error, lineage_pairs};
+pub use markers::markers;
 pub use model::{Model, load_model};
 pub use pca::{PcaRun, pca, pca_with};
 pub use peaks::{GeneActivityRun, LsiRun, gene_activity, gene_activity_with, lsi, lsi_with};

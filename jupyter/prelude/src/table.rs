@@ -64,6 +64,15 @@ impl Table {
         Ok(Column::new(name, Values::Category(tutti::data::Categorical::from_values(texts)), None))
     }
 
+    /// Two columns as pairs of text, rows without one of them left out: `found.marker_hits(50, known.pairs("group", "gene")?)?`.
+    ///
+    /// # Errors
+    /// For a column that there is not.
+    pub fn pairs(&self, first: &str, second: &str) -> Result<Vec<(String, String)>> {
+        let (first, second) = (self.column(first)?.values(), self.column(second)?.values());
+        Ok(first.into_iter().zip(second).filter_map(|(a, b)| a.zip(b)).collect())
+    }
+
     /// These columns, in this order.
     ///
     /// # Errors

@@ -28,6 +28,9 @@ fn limits_by_class_are_those_of_the_class_that_a_cell_is_called() {
     assert_eq!(overall.probability().to_numbers().unwrap(), found.probability().to_numbers().unwrap());
     let (limits, labels) = (found.limits().unwrap(), found.labels().categorical().unwrap());
     let (p, novelty) = (found.probability().to_numbers().unwrap(), found.novelty().to_numbers().unwrap());
+    let [second, of_second] = found.runner_up();
+    let of_second = of_second.to_numbers().unwrap();
+    assert!((0..p.len()).all(|i| second.values()[i].is_some() && of_second[i] <= p[i] && of_second[i] + p[i] < 1.0 + 1e-5));
     for (i, unknown) in found.unknown().into_iter().enumerate() {
         let class = labels.codes()[i].unwrap() as usize;
         let beyond = p[i] < number(&limits, "least probability", class) || novelty[i] > number(&limits, "largest novelty", class);

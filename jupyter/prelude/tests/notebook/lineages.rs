@@ -27,6 +27,10 @@ fn lineages_are_embedded_asked_for_and_explained() {
     assert!(number(&errors, "error") < number(&errors, "largest lineage"), "{errors:?}");
     assert!(number(&errors, "test cells") as usize == split.categorical().unwrap().counts()[0]);
 
+    let pairs = lineage_pairs(&z, "barcode", (5, 60)).unwrap();
+    assert!(number(&pairs, "AUROC") > 0.6 && number(&pairs, "AUPRC") > number(&pairs, "guessing"), "{pairs:?}");
+    assert!(lineage_pairs(&z, "barcode", (5, 2)).unwrap_err().to_string().contains("the smaller first"));
+
     let genes = model.lineage_genes_of(&cells, "barcode", 12, 3).unwrap();
     assert_eq!((genes.lineages().len(), genes.top(7).unwrap().n_rows()), (3, 7));
     assert_eq!(genes.top_of(&genes.lineages()[1], 4).unwrap().n_rows(), 4);
@@ -45,6 +49,21 @@ fn lineages_are_embedded_asked_for_and_explained() {
     let whole = short_lcl(&cells).hold_out("whole", 0.3).train().unwrap();
     let errors = lineage_error(whole.embed(&cells).unwrap(), "barcode", whole.split().unwrap()).unwrap();
     assert!(number(&errors, "test cells") > 20.0);
+}
+
+#[test]
+fn genes_of_groups_are_those_of_the_core() {
+    let cells = clusters();
+    let found = markers(&cells, "cell_type", 3).unwrap();
+    let types = cells.obs("cell_type").unwrap().categorical().unwrap().drop_unused();
+    let groups: Vec<&String> = types.levels().iter().flat_map(|l| [l; 3]).collect();
+    let pairs = found.pairs("group", "gene").unwrap();
+    assert_eq!(pairs.iter().map(|(group, _)| group).collect::<Vec<_>>(), groups);
+    assert!(pairs.iter().all(|(_, gene)| cells.inner().gene_names().contains(gene)));
+    let z = found.column("z").unwrap().to_numbers().unwrap();
+    assert!(z.chunks(3).all(|z| z[0] >= z[1] && z[1] >= z[2] && z[0] > 5.0), "{found:?}");
+    assert!(markers(&cells, "cell_typ", 3).unwrap_err().to_string().contains("cell_typ"));
+    assert!(markers(&cells.only("batch", &["batch_1"]).unwrap(), "batch", 3).unwrap_err().to_string().contains("two groups"));
 }
 
 #[test]
