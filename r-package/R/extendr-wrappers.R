@@ -9,6 +9,8 @@ rust_annotate <- function(embedding, logits, options) .Call(wrap__rust_annotate,
 rust_cellpredx_genes <- function(model, input, labels, options) .Call(wrap__rust_cellpredx_genes, model, input, labels, options)
 rust_info <- function() .Call(wrap__rust_info)
 rust_lcl_settings <- function(preset, settings) .Call(wrap__rust_lcl_settings, preset, settings)
+rust_lineage_split <- function(lineage, options) .Call(wrap__rust_lineage_split, lineage, options)
+rust_lineage_error <- function(embedding, input, options) .Call(wrap__rust_lineage_error, embedding, input, options)
 rust_lcl_trainer <- function(input, options) .Call(wrap__rust_lcl_trainer, input, options)
 rust_lcl_advance <- function(pointer, seconds) .Call(wrap__rust_lcl_advance, pointer, seconds)
 rust_lcl_finish <- function(pointer) .Call(wrap__rust_lcl_finish, pointer)

@@ -7,9 +7,11 @@
 #' embedded too, and train the entropy penalty; `unlabelled` gives it more of them.
 #'
 #' @section How far to trust it:
-#' Cells that were trained on lie near their lineage whatever their expression says. To know what the embedding is worth, hold out cells: train on some,
-#' embed the others with [MapToReference()], and compare with principal components of the same cells. Large lineages that differ by many small changes gain most;
-#' in lineages of a few cells, and for lineages that were never seen, principal components or a regression did better where it was measured.
+#' Cells that were trained on lie near their lineage whatever their expression says. To know what the embedding is worth, hold out cells: `hold.out` does, and asks
+#' the five nearest of the other cells for the lineage of each (of whole lineages that were held out, every second cell names the others), beside principal
+#' components of the same cells. By default (`mode = "inductive"`) the expression of test cells is not seen; with `mode = "transductive"`, as in the published
+#' runs, it serves the entropy penalty, and the errors are not those of cells to come. Large lineages that differ by many small changes gain most; in
+#' lineages of a few cells, and for lineages that were never seen, principal components or a regression did better where it was measured.
 #'
 #' @section Memory:
 #' As [RunConcord()]. Pairs are drawn while training: memory does not grow with their number.
@@ -22,13 +24,20 @@
 #' @param preset `"default"` are the values of the published command line. `"paper"` and `"reference-code"` differ as paper and code do; `"cell-tag"`,
 #'   `"larry"`, `"larry-top200"`, `"cell-tag-multi"` and `"transfer"` are the published runs.
 #' @param unlabelled More cells without a barcode, a matrix of features x cells of the same kind of values: seen by the entropy penalty, not embedded.
+#' @param hold.out Holds out test cells, whose barcodes are not used: `"within"`, of each lineage of ten cells or more, or `"whole"`, lineages with all their cells.
+#' @param test.share Share that is held out: of the cells of each of these lineages, or of the lineages.
 #' @return The object with a reduction `reduction.name` (SingleCellExperiment: a reduced dimension, in capitals), n_cells x latent_dim, and the model
-#'   within, see [GetModel()]. A matrix gives an object of class `tutti_embedding` with `embedding`, `model` and `history`.
+#'   within, see [GetModel()]. A matrix gives an object of class `tutti_embedding` with `embedding`, `model` and `history`. With `hold.out` also the column
+#'   `lcl_split` (`test`, `train` or `without barcode`; for a matrix `split`) and a data frame `lineage.error`, a row for LCL and one for principal components:
+#'   `error`, `standard.error`, `n.test`, `largest` (the error of naming all cells after the largest lineage) and `mode`. It is in
+#'   `Misc(object[["lcl"]], "lineage.error")`, in `metadata(object)$tutti$LCL$lineage.error`, or an element `lineage.error`.
 #' @examples
 #' pbmc <- SeuratObject::pbmc_small
 #' pbmc$barcode <- rep(letters[1:8], 10)
-#' pbmc <- RunLCL(pbmc, lineage.by = "barcode", n_epochs = 2, latent_dim = 8, verbose = FALSE)
-#' pbmc[["lcl"]]
+#' pbmc <- RunLCL(
+#'     pbmc, lineage.by = "barcode", n_epochs = 2, latent_dim = 8, hold.out = "within", verbose = FALSE
+#' )
+#' SeuratObject::Misc(pbmc[["lcl"]], "lineage.error")
 #' @family lineages
 #' @export
 RunLCL <- function(object, ...) {
@@ -37,17 +46,18 @@ RunLCL <- function(object, ...) {
 
 #' @rdname RunLCL
 #' @export
-RunLCL.default <- function(object, lineage.by, ..., features = NULL, n.features = NULL, preset = "default", unlabelled = NULL, seed.use = 42,
-                           threads = NULL, verbose = TRUE) {
+RunLCL.default <- function(object, lineage.by, ..., features = NULL, n.features = NULL, preset = "default", unlabelled = NULL, hold.out = NULL,
+                           test.share = 0.1, seed.use = 42, threads = NULL, verbose = TRUE) {
     input <- cells_input(list(object))
     lineage <- given_lineages(lineage.by, input$cells, rlang::current_env())
-    run_lcl(input, lineage, unlabelled, list(...), features, n.features, preset, seed.use, threads, verbose)
+    run_lcl(input, lineage, unlabelled, hold.out, test.share, list(...), features, n.features, preset, seed.use, threads, verbose)
 }
 
 #' @rdname RunLCL
 #' @export
 RunLCL.Seurat <- function(object, lineage.by, ..., assay = NULL, layer = NULL, features = NULL, n.features = NULL, preset = "default",
-                          unlabelled = NULL, reduction.name = "lcl", reduction.key = "LCL_", seed.use = 42, threads = NULL, verbose = TRUE) {
+                          unlabelled = NULL, hold.out = NULL, test.share = 0.1, reduction.name = "lcl", reduction.key = "LCL_", seed.use = 42, threads = NULL,
+                          verbose = TRUE) {
     if (missing(lineage.by)) {
         abort_no_lineage(object[[]], "meta.data")
     }
@@ -57,36 +67,82 @@ RunLCL.Seurat <- function(object, lineage.by, ..., assay = NULL, layer = NULL, f
         variable <- intersect(SeuratObject::VariableFeatures(object, assay = input$assay), input$genes)
         features <- if (length(variable) > 0) variable
     }
-    out <- run_lcl(input, lineage, unlabelled, list(...), features, n.features, preset, seed.use, threads, verbose)
+    out <- run_lcl(input, lineage, unlabelled, hold.out, test.share, list(...), features, n.features, preset, seed.use, threads, verbose)
     out$assay <- assay <- input$assay
     # Matrices are not kept in the log.
     brief <- function(x) if (is.null(dim(x))) x else sprintf("a matrix of %d x %d", nrow(x), ncol(x))
     arguments <- setdiff(names(formals()), c("object", "..."))
     params <- lapply(c(mget(arguments), list(...)), brief)
-    log_command(add_to_seurat(object, out, reduction.name, reduction.key), "RunLCL", params, sys.call())
+    object <- add_to_seurat(object, out, reduction.name, reduction.key)
+    if (!is.null(out$split)) {
+        object[["lcl_split"]] <- stats::setNames(out$split, rownames(out$embedding))
+        suppressWarnings(SeuratObject::Misc(object[[reduction.name]], "lineage.error") <- out$lineage.error)
+    }
+    log_command(object, "RunLCL", params, sys.call())
 }
 
 #' @rdname RunLCL
 #' @export
 RunLCL.SingleCellExperiment <- function(object, lineage.by, ..., assay = NULL, features = NULL, n.features = NULL, preset = "default",
-                                        unlabelled = NULL, reduction.name = "LCL", seed.use = 42, threads = NULL, verbose = TRUE) {
+                                        unlabelled = NULL, hold.out = NULL, test.share = 0.1, reduction.name = "LCL", seed.use = 42, threads = NULL,
+                                        verbose = TRUE) {
     if (missing(lineage.by)) {
         abort_no_lineage(as.data.frame(SummarizedExperiment::colData(object)), "colData")
     }
     input <- sce_input(object, assay, list())
     lineage <- lineages_of(object, lineage.by, input$cells, rlang::current_env())
-    out <- run_lcl(input, lineage, unlabelled, list(...), features, n.features, preset, seed.use, threads, verbose)
-    add_to_sce(object, out, reduction.name)
+    out <- run_lcl(input, lineage, unlabelled, hold.out, test.share, list(...), features, n.features, preset, seed.use, threads, verbose)
+    object <- add_to_sce(object, out, reduction.name)
+    if (!is.null(out$split)) {
+        SummarizedExperiment::colData(object)[["lcl_split"]] <- stats::setNames(out$split, rownames(out$embedding))[colnames(object)]
+        S4Vectors::metadata(object)$tutti[[reduction.name]]$lineage.error <- out$lineage.error
+    }
+    object
 }
 
-run_lcl <- function(input, lineage, unlabelled, settings, features, n.features, preset, seed.use, threads, verbose, call = rlang::caller_env()) {
+run_lcl <- function(input, lineage, unlabelled, hold.out, test.share, settings, features, n.features, preset, seed.use, threads, verbose,
+                    call = rlang::caller_env()) {
+    held <- split_lineages(lineage, hold.out, test.share, seed.use, call)
     more <- list(lineage = lineage)
+    more["test"] <- list(held$test)
     if (!is.null(unlabelled)) {
         more$unlabelled <- cells_input(list(unlabelled), origin = "`unlabelled`", call = call)
     } else {
         more["unlabelled"] <- list(NULL)
     }
-    run_system("lcl", input, settings, features, n.features, preset, NULL, seed.use, threads, verbose, call, more)
+    out <- run_system("lcl", input, settings, features, n.features, preset, NULL, seed.use, threads, verbose, call, more)
+    if (!is.null(held)) {
+        out$split <- factor(held$split, levels = c("test", "train", "without barcode"))
+        asked <- list(
+            lineage = lineage, test = held$test, hold_out = hold.out, preset = preset, settings = settings, features = out$features, n_features = NULL,
+            threads = tutti_threads(threads, call)
+        )
+        out$lineage.error <- lineage_error(out$embedding, input, asked, verbose, call)
+    }
+    out
+}
+
+# Cells that are held out, as Rust numbers them, and what each cell is.
+split_lineages <- function(lineage, hold.out, test.share, seed.use, call) {
+    if (is.null(hold.out)) {
+        return(NULL)
+    }
+    if (!check_string(hold.out, "hold.out", call = call) %in% c("within", "whole")) {
+        abort_tutti("argument", sprintf("`hold.out` is \"%s\"; give \"within\" or \"whole\".", hold.out), call)
+    }
+    seed <- if (is.null(seed.use)) 0 else check_count(seed.use, "seed.use", least = 0, call = call)
+    call_rust(rust_lineage_split, lineage, list(hold_out = hold.out, test_share = check_share(test.share, "test.share", call = call), seed = seed), .call = call)
+}
+
+lineage_error <- function(embedding, input, options, verbose, call) {
+    found <- call_rust(rust_lineage_error, embedding, input, options, .call = call)
+    errors <- data.frame(found[c("error", "standard.error", "n.test", "largest")], mode = found$mode, row.names = c("lcl", "pca"))
+    if (verbose) {
+        message <- "lineage error %.3f on %g test cells, %s; %.3f by principal components, %.3f by the largest lineage"
+        first <- errors["lcl", ]
+        inform(sprintf(message, first$error, first$n.test, first$mode, errors["pca", "error"], first$largest), class = "tutti_message")
+    }
+    errors
 }
 
 # ---- Lineages --------------------------------------------------------------------------------------------------------------------------

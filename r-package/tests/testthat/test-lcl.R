@@ -82,6 +82,34 @@ test_that("a SingleCellExperiment gets the same coordinates", {
     expect_identical(LineageGenes(sce, "barcode"), LineageGenes(object, "barcode"))
 })
 
+test_that("held-out cells are told, with what their neighbours say of their lineage, and what mode that was", {
+    object <- clones()
+    held <- lcl(object, n.features = 0, hold.out = "within", test.share = 0.2)
+    split <- held$lcl_split
+    expect_identical(levels(split), c("test", "train", "without barcode"))
+    read <- !is.na(object$barcode) & nzchar(object$barcode)
+    expect_identical(unname(split == "without barcode"), unname(!read))
+    error <- SeuratObject::Misc(held[["lcl"]], "lineage.error")
+    expect_identical(rownames(error), c("lcl", "pca"))
+    expect_identical(error$n.test, rep(as.numeric(sum(split == "test")), 2))
+    expect_true(all(error$error >= 0 & error$error <= 1 & error$mode == "inductive"))
+    # The model counts test cells among those without a barcode; their expression is seen where asked for.
+    expect_identical(summary(GetModel(held))$lineages$n_without, as.numeric(sum(split != "train")))
+    seen <- lcl(object, n.features = 0, hold.out = "within", test.share = 0.2, mode = "transductive")
+    expect_identical(SeuratObject::Misc(seen[["lcl"]], "lineage.error")$mode, rep("transductive", 2))
+    expect_false(identical(coordinates(seen, "lcl"), coordinates(held, "lcl")))
+    expect_warning(lcl(object, mode = "transductive"), "no test cells are held out", class = "tutti_warning")
+
+    whole <- lcl(counts_of(object), unname(object$barcode), n.features = 0, hold.out = "whole", test.share = 0.3)
+    expect_identical(length(unique(object$barcode[whole$split == "test"])), 3L)
+    expect_lt(whole$lineage.error["lcl", "n.test"], sum(whole$split == "test"))
+    testthat::skip_if_not_installed("SingleCellExperiment")
+    sce <- SingleCellExperiment::SingleCellExperiment(list(counts = counts_of(object)), colData = S4Vectors::DataFrame(object[[]]))
+    sce <- lcl(sce, n.features = 0, hold.out = "within", test.share = 0.2)
+    expect_identical(S4Vectors::metadata(sce)$tutti$LCL$lineage.error, error)
+    expect_identical(as.character(sce$lcl_split), as.character(split))
+})
+
 test_that("cells without a barcode of another object train the entropy penalty and are not embedded", {
     object <- clones()
     object$clone <- as.character(object$clone)
@@ -158,6 +186,8 @@ test_that("what does not fit is named", {
         refusal(lcl(counts_of(object), 1:3))
         refusal(lcl(object, preset = "celltag"))
         refusal(lcl(object, n_pair = 3))
+        refusal(lcl(object, hold.out = "half"))
+        refusal(lcl(object, hold.out = "whole", test.share = 0.01))
         refusal(LCLSettings(temperature = -1))
         refusal(PredictFate(z, barcode, rep(2, 300), fate))
         refusal(PredictFate(z, barcode, day, fate, early = 3))

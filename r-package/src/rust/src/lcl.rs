@@ -4,9 +4,11 @@ use candle_core::Device;
 use extendr_api::prelude::*;
 use tutti::data::Lineages;
 use tutti::downstream::{FateConfig, FateTargets, FateTimes, GradientConfig, LineageGenesConfig, lineage_genes, predict_fates};
+use tutti::metrics::{LineageError, held_out_lineage_error};
 use tutti::model::with_settings;
-use tutti::preprocess::{Origin, prepare_query, to_memory};
-use tutti::systems::lcl::{Lcl, LclConfig, LclInput, Preset};
+use tutti::preprocess::{Origin, PcaConfig, pca, prepare_query, to_memory};
+use tutti::rng::Rng;
+use tutti::systems::lcl::{Lcl, LclConfig, LclInput, Mode, Preset};
 use tutti::threads::Threads;
 
 use crate::guard::{Failure, guard};
@@ -45,12 +47,77 @@ fn rust_lcl_settings(preset: &str, settings: Robj) -> Robj {
     })
 }
 
-/// Prepares training. `options`: preset, settings, lineage, unlabelled (an input, or NULL), features or n_features, threads.
+/// Cells that are held out, numbered from 1 in R.
+fn test_cells(options: &Robj) -> Outcome<Vec<usize>> {
+    let Some(test) = optional(options, "test")? else { return Ok(Vec::new()) };
+    let numbers = test.as_integer_slice().ok_or_else(|| Failure::new("internal", "test cells that are no integers"))?;
+    Ok(numbers.iter().map(|i| *i as usize - 1).collect())
+}
+
+/// Test cells of a split, and what each cell is. `options`: hold_out ("within" or "whole"), test_share, seed.
+#[extendr]
+fn rust_lineage_split(lineage: Robj, options: Robj) -> Robj {
+    guard(|| {
+        let lineages = lineages(&lineage)?;
+        let (share, rng) = (number(&options, "test_share")?, Rng::new(number(&options, "seed")? as u64));
+        let (test, none) = match text(&options, "hold_out")?.as_str() {
+            "within" => {
+                (lineages.split_within(share, MIN_CELLS, &rng), "no lineage has ten cells, to hold some out; give \"whole\"")
+            }
+            _ => (lineages.split_whole(share, &rng), "the share `test.share` of the lineages is none; give more"),
+        };
+        if test.is_empty() {
+            return Err(Failure::new("data", none));
+        }
+        let split = |i: usize| match (test.binary_search(&i), lineages.of(i).is_empty()) {
+            (Ok(_), _) => "test",
+            (Err(_), true) => "without barcode",
+            (Err(_), false) => "train",
+        };
+        let numbers: Vec<i32> = test.iter().map(|i| *i as i32 + 1).collect();
+        let split: Vec<&str> = (0..lineages.n_cells()).map(split).collect();
+        Ok(List::from_pairs([("test", Robj::from(numbers)), ("split", split.into())]).into())
+    })
+}
+
+/// Fewest cells of a lineage of which some are held out.
+const MIN_CELLS: usize = 10;
+
+/// Errors on test cells, of an embedding and of principal components of the same cells. `options`: lineage, test, hold_out, preset, settings,
+/// features, threads.
+#[extendr]
+fn rust_lineage_error(embedding: Robj, input: Robj, options: Robj) -> Robj {
+    guard(|| {
+        let (z, lineages, test) = (dense(&embedding)?, lineages(&field(&options, "lineage")?)?, test_cells(&options)?);
+        let whole = text(&options, "hold_out")? == "whole";
+        let mode = config(&text(&options, "preset")?, &field(&options, "settings")?)?.mode;
+        let ready = Ready::new(&input, &options, None)?;
+        let errors = || -> tutti::Result<_> {
+            let source = ready.cells.source();
+            let n_components = 50.min(source.n_cells().min(source.n_genes()).saturating_sub(1));
+            let components = pca(source, &PcaConfig { n_components, ..Default::default() })?.scores;
+            let of = |x: &ndarray::Array2<f32>| held_out_lineage_error(x.view(), &lineages, &test, whole, 5, 1);
+            Ok([of(&z)?, of(&components)?])
+        };
+        let errors = Threads::new(ready.n_threads)?.run(errors)?;
+        let column = |of: &dyn Fn(&LineageError) -> f64| Robj::from(errors.iter().map(of).collect::<Vec<_>>());
+        Ok(List::from_pairs([
+            ("error", column(&|e| e.error)),
+            ("standard.error", column(&|e| e.standard_error)),
+            ("n.test", column(&|e| e.n_test as f64)),
+            ("largest", column(&|e| e.error_of_largest)),
+            ("mode", Robj::from(if mode == Mode::Transductive { "transductive" } else { "inductive" })),
+        ])
+        .into())
+    })
+}
+
+/// Prepares training. `options`: preset, settings, lineage, test, unlabelled (an input, or NULL), features or n_features, threads.
 #[extendr]
 fn rust_lcl_trainer(input: Robj, options: Robj) -> Robj {
     guard(|| {
         let config = config(&text(&options, "preset")?, &field(&options, "settings")?)?;
-        let given = LclInput { lineages: lineages(&field(&options, "lineage")?)?, test: Vec::new() };
+        let given = LclInput { lineages: lineages(&field(&options, "lineage")?)?, test: test_cells(&options)? };
         let ready = Ready::new(&input, &options, None)?;
         let (mut trained_on, mut seen, mut notes) = (ready.cells.clone(), given.clone(), Vec::new());
         if let Some(more) = optional(&options, "unlabelled")? {
@@ -62,6 +129,7 @@ fn rust_lcl_trainer(input: Robj, options: Robj) -> Robj {
             (trained_on, seen) = given.with_unlabelled(&ready.cells, to_memory(&query.source)?)?;
         }
         notes.extend(Lcl::warnings(&seen, &config)?);
+        notes.extend(config.mode_note(seen.test.len()).map(str::to_owned));
         let n_epochs = config.n_epochs;
         let trainer = Lcl::trainer(&trained_on, &seen, config, &Device::Cpu, Threads::new(ready.n_threads)?)?;
         Ok(ready.started(trainer, n_epochs, notes))
@@ -150,6 +218,8 @@ fn rust_predict_fates(embedding: Robj, columns: Robj, options: Robj) -> Robj {
 extendr_module! {
     mod lcl;
     fn rust_lcl_settings;
+    fn rust_lineage_split;
+    fn rust_lineage_error;
     fn rust_lcl_trainer;
     fn rust_lcl_advance;
     fn rust_lcl_finish;
