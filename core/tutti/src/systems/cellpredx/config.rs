@@ -12,8 +12,8 @@ use crate::train::TrainConfig;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Preset {
-    /// The paper's losses and weights, but for the code's lighter regularisation of the projection, with what training lacked there: held-out
-    /// reference cells that decide when to stop, clipped gradients, a gate that cannot close.
+    /// The paper's losses and weights, but for the code's lighter regularisation of the projection, with what training lacked there: a start at principal
+    /// components, held-out reference cells that decide when to stop, clipped gradients, a gate that cannot close.
     #[default]
     Default,
     /// What the paper writes.
@@ -37,6 +37,18 @@ pub enum Centers {
     Learned,
     /// They stay at their random initial values, which is what the published code does: its optimisers do not know of them.
     Fixed,
+}
+
+/// Where encoder and classifier start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Start {
+    /// The encoder at the principal components of all cells, with the size of random weights, and the classifier at zero. Where the reference does not
+    /// vary, nothing trains the weights: random ones stay there and give a query that differs from it random logits.
+    #[default]
+    Components,
+    /// Both at random (He et al. 2015), as published.
+    Random,
 }
 
 /// What decides when to stop.
@@ -97,6 +109,8 @@ pub struct CellPredXConfig {
     /// Mean of the gate below which a penalty opens it again, 0 to below 1: nothing else keeps it from closing, which would switch the centre
     /// loss off. 0 lets it close, as published. Default 0.2.
     pub gate_floor: f64,
+    /// Where encoder and classifier start. Default at principal components and at zero.
+    pub start: Start,
     /// Cells of each reference and each query in a mini-batch, at least 2. Default 512.
     pub batch_size: usize,
     /// Steps at most, rounded up to whole rounds. Default 200, 3000 from RNA to ATAC.
@@ -147,6 +161,7 @@ impl Default for CellPredXConfig {
             centers: Centers::Learned,
             center_rate: 0.5,
             gate_floor: 0.2,
+            start: Start::Components,
             batch_size: 512,
             n_steps: 200,
             steps_per_round: 10,
@@ -191,6 +206,7 @@ impl CellPredXConfig {
                 lr: 1e-3,
                 projection_weight: 1.0,
                 gate_floor: 0.0,
+                start: Start::Random,
                 clip_norm: None,
                 train_frac: 1.0,
                 center_start: 0,
@@ -203,6 +219,7 @@ impl CellPredXConfig {
                 l1_weight: 0.1,
                 negative_margin: Some(0.5),
                 gate_floor: 0.0,
+                start: Start::Random,
                 clip_norm: None,
                 train_frac: 1.0,
                 stopping: Stopping::Never,

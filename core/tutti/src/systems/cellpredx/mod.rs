@@ -4,7 +4,7 @@
 //! option where it changes a result: held-out reference cells decide when to stop (`stopping`; the published code chooses by the labels of
 //! the query); class centres are learned, as the paper has it (`centers`; in the code no optimiser knows of them); the gate is kept open
 //! (`gate_floor`), since the centre loss alone would close it; gradients are clipped (`clip_norm`); the learning rate is that of the code's
-//! examples (`lr`). Several references and several queries are trained on at once: each gives its own cells to every mini-batch, has its own
+//! examples (`lr`); the encoder starts at principal components and the classifier at zero (`start`; published: both at random). Several references and several queries are trained on at once: each gives its own cells to every mini-batch, has its own
 //! regularisation and, for queries, its own neighbours. A domain smaller than a mini-batch gives all its cells (the code fails). Neighbours are
 //! searched by Euclidean distance and exactly up to 100,000 cells (the code: Manhattan, approximate).
 
@@ -17,9 +17,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use candle_core::{Device, Tensor, Var};
-use ndarray::Array2;
+use ndarray::{Array2, s};
 
-pub use config::{CellPredXConfig, Centers, Preset, Stopping};
+pub use config::{CellPredXConfig, Centers, Preset, Start, Stopping};
 pub use inference::UNKNOWN_BELOW;
 pub use scenario::{DetectedScenario, Scenario};
 
@@ -41,6 +41,9 @@ use crate::train::Trainer;
 
 /// Mini-batches on which the loss is validated, at most.
 const MOST_VALIDATED: usize = 20;
+
+/// Cells of each reference and each query that the first components are of, at most.
+const MOST_OF_COMPONENTS: usize = 5000;
 
 /// Which cells are the query, and what is known of the others.
 #[derive(Debug, Clone, PartialEq)]
@@ -108,6 +111,9 @@ impl CellPredX {
         let (training, classes) = Training::new(cells.n_cells(), input)?;
         let parameters = Parameters::new(device, Rng::new(config.seed));
         let mut model = Self::build(config, cells.gene_names().to_vec(), classes, parameters)?;
+        if model.config.start == Start::Components {
+            model.start_at_components(cells.source(), &training)?;
+        }
         model.training = Some(training);
         Ok(model)
     }
@@ -128,6 +134,28 @@ impl CellPredX {
             }
         }
         Ok(Self { config, genes, classes, parameters, encoder, classifier, gate, centers, training: None })
+    }
+
+    /// Sets the encoder to the principal components of the cells, and the classifier to zero. An embedded cell is as long as from random weights, whose
+    /// squares have the mean 2 / n_genes, so that learning rate and weights of losses mean the same; dimensions beyond the components are zero.
+    fn start_at_components(&self, source: &dyn CellSource, training: &Training) -> Result<()> {
+        let rng = Rng::new(self.config.seed);
+        let of_domain = |(d, members): (usize, &Vec<usize>)| {
+            rng.stream("cells of the first components", 0, d as u64).choose(members, MOST_OF_COMPONENTS)
+        };
+        let mut rows: Vec<usize> = training.members.iter().enumerate().flat_map(of_domain).collect();
+        rows.sort_unstable();
+        let (m, n_genes) = (self.config.latent_dim, self.genes.len());
+        let n_components = m.min(n_genes).min(rows.len() - 1);
+        let config = PcaConfig { n_components, seed: self.config.seed, ..Default::default() };
+        let found = pca(&RowSubset::new(source, &rows), &config)?;
+        let mut weight = Array2::zeros((n_genes, m));
+        let length = (2.0 * m as f64 / n_genes as f64).sqrt() as f32;
+        weight.slice_mut(s![.., ..n_components]).assign(&(found.components.t().to_owned() * length));
+        let bias = -found.mean.dot(&weight);
+        self.parameters.set("encoder.0.weight", weight.into_iter().collect())?;
+        self.parameters.set("encoder.0.bias", bias.to_vec())?;
+        self.parameters.set("classifier.weight", vec![0.0; m * self.classes.len()])
     }
 
     /// Starts training on `cells`, references and queries together, expected log-normalised.

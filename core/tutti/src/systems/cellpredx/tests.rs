@@ -1,6 +1,7 @@
 use super::*;
 use crate::data::Csr;
 use crate::metrics::auroc;
+use crate::model::Network as _;
 use crate::observe::{CancelToken, Silent};
 use crate::preprocess::{Normalized, Preprocessing, TargetSum, to_memory};
 use crate::simulate::{BatchEffect, Batches, Clusters, EffectKind, Layer, Simulation, Spec, Structure};
@@ -179,6 +180,86 @@ fn the_gate_closes_where_nothing_keeps_it_open() {
     let (open, closed) = (level(0.4), level(0.0));
     println!("mean of the gate {open:.3} with a floor of 0.4, {closed:.3} without");
     assert!(open > 0.05 && closed < 0.02, "{open} {closed}");
+}
+
+#[test]
+fn the_first_encoder_projects_on_components_with_the_size_of_random_weights_and_knows_no_class() {
+    let planted = planted(400, &[&[1, 2, 3, 4, 5], &[1, 2, 3, 4, 5]], 1, 10);
+    let of = |start| {
+        let config = CellPredXConfig { start, latent_dim: 16, ..CellPredXConfig::default() };
+        CellPredX::new(&planted.cells, &planted.input, config, &Device::Cpu).unwrap()
+    };
+    let model = of(Start::Components);
+    let z = model.embed(planted.cells.source()).unwrap();
+    let weight = model.first_weight().unwrap().unwrap();
+    // Columns are orthogonal, all of length sqrt(2 * 16 / n_genes); dimensions of the cells are centred and uncorrelated, the first vary most.
+    let squared = 2.0 * 16.0 / weight.nrows() as f32;
+    let products = weight.t().dot(&weight);
+    let covariance = z.t().dot(&z) / 399.0;
+    for i in 0..16 {
+        assert!(z.column(i).mean().unwrap().abs() < 1e-3);
+        for j in 0..16 {
+            let expected = if i == j { squared } else { 0.0 };
+            assert!((products[[i, j]] - expected).abs() < 1e-4 * squared, "{i} {j}: {}", products[[i, j]]);
+            assert!(i == j || covariance[[i, j]].abs() < 1e-2 * covariance[[0, 0]]);
+        }
+        assert!(i == 0 || covariance[[i, i]] <= covariance[[i - 1, i - 1]] * 1.001);
+    }
+    let found = model.predict(z.view()).unwrap();
+    assert!(found.probability.iter().all(|p| (p - 0.2).abs() < 1e-6));
+    let random = of(Start::Random);
+    let found = random.predict(random.embed(planted.cells.source()).unwrap().view()).unwrap();
+    assert!(found.probability.iter().any(|p| (p - 0.2).abs() > 0.05));
+}
+
+#[test]
+fn fewer_cells_or_genes_than_dimensions_leave_the_others_at_zero() {
+    let planted = planted(12, &[&[1, 2], &[1, 2]], 1, 11);
+    let model = CellPredX::new(&planted.cells, &planted.input, CellPredXConfig::default(), &Device::Cpu).unwrap();
+    let weight = model.first_weight().unwrap().unwrap();
+    let used: Vec<bool> = weight.columns().into_iter().map(|column| column.iter().any(|w| *w != 0.0)).collect();
+    assert_eq!(used, (0..64).map(|k| k < 11).collect::<Vec<_>>());
+    let (model, _) = fit(&planted, CellPredXConfig { n_steps: 20, ..CellPredXConfig::default() }, 2);
+    assert!(model.embed(planted.cells.source()).unwrap().iter().all(|v| v.is_finite()));
+}
+
+#[test]
+fn what_the_reference_does_not_determine_gives_the_query_no_class() {
+    let planted = planted(300, &[&[1, 2, 3], &[1, 2, 3]], 1, 12);
+    // Genes that the reference lacks and the query has by chance: only random weights could make classes of them.
+    let doubtful = |start| {
+        let n_genes = planted.cells.n_genes();
+        let mut stream = crate::rng::Rng::new(3).stream("chance", 0, 0);
+        let mut x = crate::data::Csr::empty(n_genes + 200);
+        let mut read = crate::data::Csr::empty(0);
+        planted.cells.source().read_rows(&(0..300).collect::<Vec<_>>(), &mut read).unwrap();
+        for i in 0..300 {
+            let (genes, values) = read.row(i);
+            let chance: Vec<(u32, f32)> = match planted.input.is_query[i] {
+                true => (0..200).map(|g| ((n_genes + g) as u32, (stream.normal() as f32).abs() + 2.0)).collect(),
+                false => Vec::new(),
+            };
+            x.push_row(genes.iter().copied().zip(values.iter().copied()).chain(chance));
+        }
+        let names = (0..300).map(|i| i.to_string()).collect();
+        let genes = (0..n_genes + 200).map(|g| g.to_string()).collect();
+        let shifted = Planted {
+            cells: Cells::new(x, names, genes).unwrap(),
+            input: planted.input.clone(),
+            truth: planted.truth.clone(),
+            noise_free: planted.noise_free.clone(),
+        };
+        let right: Vec<f64> = (0..3)
+            .map(|seed| {
+                let config = CellPredXConfig { start, seed, ..small(CellPredXConfig::default()) };
+                accuracy(&shifted, &fit(&shifted, config, 2).0)
+            })
+            .collect();
+        println!("{start:?}: {right:?}");
+        right.iter().sum::<f64>() / 3.0
+    };
+    let (components, random) = (doubtful(Start::Components), doubtful(Start::Random));
+    assert!(components > 0.95 && components > random + 0.1, "{components} {random}");
 }
 
 #[test]
