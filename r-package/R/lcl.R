@@ -76,7 +76,10 @@ RunLCL.Seurat <- function(object, lineage.by, ..., assay = NULL, layer = NULL, f
     object <- add_to_seurat(object, out, reduction.name, reduction.key)
     if (!is.null(out$split)) {
         object[["lcl_split"]] <- stats::setNames(out$split, rownames(out$embedding))
-        suppressWarnings(SeuratObject::Misc(object[[reduction.name]], "lineage.error") <- out$lineage.error)
+        # `Misc<-` would make a list of the data frame.
+        reduction <- object[[reduction.name]]
+        reduction@misc$lineage.error <- out$lineage.error
+        object[[reduction.name]] <- reduction
     }
     log_command(object, "RunLCL", params, sys.call())
 }

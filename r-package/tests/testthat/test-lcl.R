@@ -100,7 +100,10 @@ test_that("held-out cells are told, with what their neighbours say of their line
     expect_false(identical(coordinates(seen, "lcl"), coordinates(held, "lcl")))
     expect_warning(lcl(object, mode = "transductive"), "no test cells are held out", class = "tutti_warning")
 
-    whole <- lcl(counts_of(object), unname(object$barcode), n.features = 0, hold.out = "whole", test.share = 0.3)
+    expect_warning(
+        whole <- lcl(counts_of(object), unname(object$barcode), n.features = 0, hold.out = "whole", test.share = 0.3),
+        "7 lineages have two cells or more", class = "tutti_warning"
+    )
     expect_identical(length(unique(object$barcode[whole$split == "test"])), 3L)
     expect_lt(whole$lineage.error["lcl", "n.test"], sum(whole$split == "test"))
     testthat::skip_if_not_installed("SingleCellExperiment")
