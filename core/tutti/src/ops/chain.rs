@@ -78,7 +78,10 @@ pub fn activate_step(x: &Tensor, slope: f32) -> Result<Step> {
 
 /// Layers that have been passed. All must be on the CPU.
 pub struct Chain {
+    /// What ties the chain to candle's graph: x, or a parameter where x has no gradient.
     input: Tensor,
+    /// Whether that is x, to which a gradient is returned.
+    to_input: bool,
     y: Tensor,
     wanted: bool,
     steps: Vec<Backward>,
@@ -87,7 +90,7 @@ pub struct Chain {
 impl Chain {
     /// Begins with x.
     pub fn new(x: &Tensor) -> Self {
-        Self { input: x.clone(), y: x.detach(), wanted: x.track_op(), steps: Vec::new() }
+        Self { input: x.clone(), to_input: x.track_op(), y: x.detach(), wanted: x.track_op(), steps: Vec::new() }
     }
 
     /// Begins with a layer whose input is no tensor; a gradient reaches `weight`, a parameter of it, through its slot.
@@ -96,7 +99,7 @@ impl Chain {
     /// What the layer fails at.
     pub fn with_first(weight: &Tensor, layer: impl FnOnce() -> Result<Step>) -> Result<Self> {
         let Step { y, backward } = layer()?;
-        Ok(Self { input: weight.clone(), y, wanted: weight.track_op(), steps: vec![backward] })
+        Ok(Self { input: weight.clone(), to_input: false, y, wanted: weight.track_op(), steps: vec![backward] })
     }
 
     /// Passes a layer, which is given its input and whether the gradient of that is wanted. `parameter`: any of its parameters.
@@ -118,17 +121,18 @@ impl Chain {
     /// # Errors
     /// Where the device has no memory left.
     pub fn end(self) -> Result<Tensor> {
-        let Self { input, y, wanted, steps } = self;
+        let Self { input, to_input, y, wanted, steps } = self;
         if !wanted {
             return Ok(y);
         }
-        Ok(input.apply_op1(Joined { y, steps })?)
+        Ok(input.apply_op1(Joined { y, steps, to_input })?)
     }
 }
 
 struct Joined {
     y: Tensor,
     steps: Vec<Backward>,
+    to_input: bool,
 }
 
 impl CustomOp1 for Joined {
@@ -148,6 +152,43 @@ impl CustomOp1 for Joined {
                 None => return Ok(None),
             }
         }
-        Ok(Some(gradient))
+        Ok(self.to_input.then_some(gradient))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{Device, Var};
+
+    use super::*;
+    use crate::ops::factored::total;
+    use crate::ops::layer_norm::{layer_norm_leaky_relu_plain, layer_norm_step};
+
+    #[test]
+    fn a_normalised_input_gets_a_gradient_where_it_has_one_and_the_parameters_in_any_case() {
+        let trained = |values: &[f32]| {
+            let var = Var::from_slice(values, values.len(), &Device::Cpu).unwrap();
+            Trained { tensor: var.as_tensor().clone(), slot: GradientSlot::default() }
+        };
+        let (gamma, beta) = (trained(&[1.0, 2.0, 0.5]), trained(&[0.1, 0.2, -0.3]));
+        let x = Var::from_slice(&[1.0f32, -2.0, 0.5, 3.0, 1.0, -1.0], (2, 3), &Device::Cpu).unwrap();
+        let probe = Tensor::new(&[[1.0f32, -0.5, 2.0], [0.3, 1.0, -1.0]], &Device::Cpu).unwrap();
+        let backward = |y: Tensor| (y * &probe).unwrap().sum_all().unwrap().backward().unwrap();
+        let stock = backward(layer_norm_leaky_relu_plain(&x, &gamma.tensor, &beta.tensor, 0.1).unwrap());
+        let apart = |a: &Tensor, b: &Tensor| (a - b).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
+        for input in [x.as_tensor().clone(), x.as_tensor().detach()] {
+            let mut chain = Chain::new(&input);
+            chain.then(Some(&gamma.tensor), |x, _| layer_norm_step(x, &gamma, &beta, 0.1)).unwrap();
+            let store = backward(chain.end().unwrap());
+            assert_eq!(store.get(&x).is_some(), input.track_op());
+            let d = store.get(&x).map_or(0.0, |ours| apart(ours, stock.get(&x).unwrap()));
+            assert!(d < 2e-4, "{d}");
+            for p in [&gamma, &beta] {
+                // Nothing of x's shape goes to the parameter that ties the chain to the graph.
+                let ours = total(&p.slot.take(), store.get(&p.tensor), p.tensor.shape()).unwrap();
+                let d = apart(&ours, stock.get(&p.tensor).unwrap());
+                assert!(d < 2e-4, "{d}");
+            }
+        }
     }
 }

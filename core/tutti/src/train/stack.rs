@@ -6,7 +6,7 @@ use crate::model::System;
 use crate::nn::Draws;
 use crate::sampler::{MiniBatch, MiniBatches};
 
-/// Rows of stacked mini-batches at most: beyond it nothing is gained and memory grows.
+/// Rows of stacked mini-batches at most, which bounds the memory of their activations.
 const MOST_STACKED_ROWS: usize = 2048;
 
 /// A mini-batch, or several of the same size that pass the network together.
@@ -51,4 +51,38 @@ pub(super) fn prepare<S: System>(system: &S, cells: &Cells<'_>, stack: Stack, dr
     cells.source().read_rows(&indices, &mut rows)?;
     let prepared = system.prepare(Batch { rows, indices, n_pairs, n_stacked }, draws)?;
     Ok(Ready { prepared, n_steps: n_stacked, n_cells })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_mini_batches_are_stacked_in_order_up_to_the_limits_and_none_is_lost() {
+        let batch = |first: usize, n: usize, n_pairs: usize| MiniBatch {
+            rows: (first..first + n).collect(),
+            n_pairs,
+            ..Default::default()
+        };
+        let sizes = |batches: Vec<MiniBatch>, most: usize| {
+            let all: Vec<usize> = batches.iter().flat_map(|b| b.rows.clone()).collect();
+            let mut batches: MiniBatches = batches.into();
+            let (mut sizes, mut seen) = (Vec::new(), Vec::new());
+            while let Some(stack) = Stack::draw(&mut batches, most) {
+                sizes.push(stack.n_stacked);
+                seen.extend(stack.indices);
+                assert_eq!(batches.len() + sizes.iter().sum::<usize>(), 5);
+            }
+            assert_eq!(seen, all);
+            sizes
+        };
+        let equal = |n: usize| (0..5).map(|i| batch(n * i, n, 2)).collect::<Vec<_>>();
+        assert_eq!(sizes(equal(10), 3), [3, 2]);
+        assert_eq!(sizes(equal(10), 1), [1; 5]);
+        // Two of 900 rows are below the limit, three are not.
+        assert_eq!(sizes(equal(900), 5), [2, 2, 1]);
+        assert_eq!(sizes(equal(3000), 5), [1; 5]);
+        let mixed = vec![batch(0, 9, 2), batch(9, 9, 2), batch(18, 9, 3), batch(27, 8, 3), batch(35, 8, 3)];
+        assert_eq!(sizes(mixed, 5), [2, 1, 2]);
+    }
 }

@@ -5,7 +5,7 @@ use crate::observe::{CancelToken, Silent};
 use crate::optim::{Gradients, Optimizer, OptimizerConfig, SgdConfig};
 use crate::preprocess::{Normalized, PcaConfig, Preprocessing, TargetSum, pca, to_memory};
 use crate::simulate::{Lineage, Simulation, Spec, Structure};
-use crate::train::{History, State};
+use crate::train::{History, State, TrainConfig};
 
 /// Barcoded clones on three days, log-normalised, with the clone and the barcode that was read. Every clone reaches all of twelve fates, which
 /// differ by more genes than clones do.
@@ -239,6 +239,50 @@ fn stacked_mini_batches_train_as_one_after_the_other_do() {
     for (a, b) in losses.iter().zip(&expected) {
         assert!((a - b).abs() < 1e-4 && *b > 1.0, "{losses:?} and {expected:?}");
     }
+}
+
+#[test]
+fn an_epoch_of_stacks_updates_after_as_many_mini_batches_as_one_by_one() {
+    let (cells, _, lineages) = planted(300, 12, 0.05);
+    let input = LclInput { lineages, test: Vec::new() };
+    let config = LclConfig { n_pairs: 6, n_unlabelled: 3, train_frac: 1.0, accumulate: 3, ..small(LclConfig::default()) };
+    let model = || Lcl::new(&cells, &input, config.clone(), &Device::Cpu).unwrap();
+    let sgd = OptimizerConfig::Sgd(SgdConfig::default());
+    let train =
+        TrainConfig { n_epochs: 1, learning_rate: 0.05, optimizer: sgd, accumulate: 3, train_frac: 1.0, ..Default::default() };
+    let mut trainer = Trainer::new(model(), cells.clone(), train.clone(), Threads::new(2).unwrap()).unwrap();
+    let batches = trainer.mini_batches(0).unwrap();
+    trainer.train(&mut Silent, &CancelToken::default()).unwrap();
+    let (stacked, history) = trainer.finish().unwrap();
+
+    let (single, mut losses) = (model(), Vec::new());
+    let mut optimizer = Optimizer::new(single.parameters(), &sgd).unwrap();
+    let n_steps = batches.len();
+    for (group, several) in batches.chunks(3).enumerate() {
+        let mut sum: Option<Gradients> = None;
+        for MiniBatch { rows: indices, n_pairs, .. } in several.iter().cloned() {
+            let mut rows = Csr::empty(300);
+            cells.source().read_rows(&indices, &mut rows).unwrap();
+            let draws = Draws::new(Rng::new(0), 0, 0);
+            let prepared = single.prepare(Batch { rows, indices, n_pairs, n_stacked: 1 }, &draws).unwrap();
+            let total = single.losses(&prepared, Phase::MODEL, &draws).unwrap().total().unwrap().unwrap();
+            losses.push(f64::from(total.to_scalar::<f32>().unwrap()));
+            let gradients = Gradients::of(&total, single.parameters()).unwrap();
+            match &mut sum {
+                Some(sum) => sum.add(gradients).unwrap(),
+                None => sum = Some(gradients),
+            }
+        }
+        let rate = train.learning_rate_at(0, 3 * group + several.len() - 1, n_steps);
+        optimizer.step(single.parameters(), 0, &sum.unwrap(), rate, 1.0 / several.len() as f64).unwrap();
+    }
+    assert!(n_steps % 3 != 0 && n_steps > 20, "{n_steps}: the last group must be a smaller one");
+    let mean = losses.iter().sum::<f64>() / n_steps as f64;
+    let record = &history.epochs[0];
+    assert!((record.loss - mean).abs() < 1e-4 && record.n_steps == n_steps, "{} and {mean}", record.loss);
+    let (ours, expected) = (stacked.embed(cells.source()).unwrap(), single.embed(cells.source()).unwrap());
+    let apart = ours.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(apart < 1e-3, "{apart}");
 }
 
 #[test]
