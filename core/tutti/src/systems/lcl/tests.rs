@@ -276,7 +276,7 @@ fn an_epoch_of_stacks_updates_after_as_many_mini_batches_as_one_by_one() {
         let rate = train.learning_rate_at(0, 3 * group + several.len() - 1, n_steps);
         optimizer.step(single.parameters(), 0, &sum.unwrap(), rate, 1.0 / several.len() as f64).unwrap();
     }
-    assert!(n_steps % 3 != 0 && n_steps > 20, "{n_steps}: the last group must be a smaller one");
+    assert!(!n_steps.is_multiple_of(3) && n_steps > 20, "{n_steps}: the last group must be a smaller one");
     let mean = losses.iter().sum::<f64>() / n_steps as f64;
     let record = &history.epochs[0];
     assert!((record.loss - mean).abs() < 1e-4 && record.n_steps == n_steps, "{} and {mean}", record.loss);
