@@ -40,6 +40,18 @@ pub fn moved_centers(z: &Tensor, gate: &Tensor, centers: &Tensor, classes: &[u32
     Ok((centers + (sums.broadcast_div(&shares)? * rate)?)?)
 }
 
+/// The gate of each cell, [k, m], divided by its mean over the m dimensions: weights that say where a cell has to be near its centre, not how much. In
+/// [`sparse_center`] closing a cell's gate as a whole then gains nothing, and an even gate, open or nearly closed, counts as an open one; a mean over all
+/// cells would still let the gate close on those that are far from their centre. Gradient flows through the mean. A gate whose values are all 0
+/// stays 0.
+///
+/// # Errors
+/// Shapes that are not [k, m].
+pub fn normalized_gate(gate: &Tensor) -> Result<Tensor> {
+    gate.dims2()?;
+    Ok(gate.broadcast_div(&gate.mean_keepdim(1)?.affine(1.0, 1e-12)?)?)
+}
+
 fn check(z: &Tensor, gate: &Tensor, centers: &Tensor, classes: &[u32]) -> Result<Tensor> {
     let ((k, m), (n_classes, width)) = (z.dims2()?, centers.dims2()?);
     if gate.dims() != z.dims() || width != m || classes.len() != k {
@@ -104,6 +116,40 @@ mod tests {
                 assert!((numeric - f64::from(*ours)).abs() < 1e-4 * (1.0 + numeric.abs()), "{numeric} {ours}");
             }
         }
+    }
+
+    #[test]
+    fn a_normalized_gate_gains_nothing_by_closing_and_has_the_gradient_of_the_formula() {
+        let [z, a, c] = draw();
+        let by_hand = |a: &[f64]| -> Vec<f64> {
+            (0..a.len()).map(|k| a[k] / (a[k / 3 * 3..k / 3 * 3 + 3].iter().sum::<f64>() / 3.0)).collect()
+        };
+        let value = |a: &[f64]| by_loops(&z, &by_hand(a), &c, 3, 6);
+        let loss = |a: &Tensor| sparse_center(&tensor(&z), &normalized_gate(a).unwrap(), &tensor(&c), &CLASSES, 6).unwrap();
+        let number = |loss: &Tensor| f64::from(loss.to_scalar::<f32>().unwrap());
+        let gate = Var::from_tensor(&tensor(&a)).unwrap();
+        assert!((number(&loss(&gate)) - value(&a)).abs() < 1e-6);
+        // Each cell's gate by a factor of its own; an even gate is an open one.
+        let closed: Vec<f64> = a.iter().enumerate().map(|(k, a)| a * [1.0, 0.5, 1e-3, 1e-6][k / 3]).collect();
+        assert!((number(&loss(&tensor(&closed))) - value(&a)).abs() < 1e-5);
+        assert!((number(&loss(&tensor(&[0.01; 12]))) - by_loops(&z, &[1.0; 12], &c, 3, 6)).abs() < 1e-5);
+
+        let gradient: Vec<f32> = loss(&gate).backward().unwrap().get(&gate).unwrap().flatten_all().unwrap().to_vec1().unwrap();
+        for (i, ours) in gradient.iter().enumerate() {
+            let at = |step: f64| {
+                let mut a = a.clone();
+                a[i] += step;
+                value(&a)
+            };
+            let numeric = (at(1e-6) - at(-1e-6)) / 2e-6;
+            assert!((numeric - f64::from(*ours)).abs() < 1e-4 * (1.0 + numeric.abs()), "{numeric} {ours}");
+        }
+        // No direction that scales a cell's gate lowers the loss; some other does.
+        for i in 0..4 {
+            let along: f64 = (3 * i..3 * i + 3).map(|k| a[k] * f64::from(gradient[k])).sum();
+            assert!(along.abs() < 1e-6, "{along}");
+        }
+        assert!(gradient.iter().any(|g| g.abs() > 1e-3));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use candle_core::{D, Tensor};
 use crate::error::Result;
 
 pub use alignment::{AlignmentNegatives, top_p_cosine_alignment};
-pub use center::{moved_centers, sparse_center};
+pub use center::{moved_centers, normalized_gate, sparse_center};
 pub use cross_entropy::cross_entropy;
 pub use entropy::entropy_penalty;
 pub use kl::kl_divergence;

@@ -77,6 +77,9 @@ pub struct CellPredXConfig {
     /// Weight of the projection's regularisation. Default 0.1 within a modality, as in the code: the paper's 1 leaves the classes little room there, and
     /// fewer cells get the right label; 1 from RNA to ATAC.
     pub projection_weight: f64,
+    /// Whether the regularisation keeps the reference's cells apart, by 1 / mean |z - mean|, as it does the query's. Default true; the code computes the term and
+    /// leaves it out.
+    pub reference_spread: bool,
     /// Weight of NT-Xent between query cells and their neighbours. Default 0.1, by scenario.
     pub contrastive_weight: f64,
     /// Weight of the cosine alignment of query with reference cells. Default 0, by scenario: within one modality the projections agree.
@@ -109,6 +112,9 @@ pub struct CellPredXConfig {
     /// Mean of the gate below which a penalty opens it again, 0 to below 1: nothing else keeps it from closing, which would switch the centre
     /// loss off. 0 lets it close, as published. Default 0.2.
     pub gate_floor: f64,
+    /// Whether the centre loss takes the gate of each cell divided by its mean over the dimensions, see [`crate::loss::normalized_gate`]: closing it then gains
+    /// nothing, so that `gate_floor` has no effect. Centres still move by the gate as it is. Default false, as published.
+    pub normalize_gate: bool,
     /// Where encoder and classifier start. Default at principal components and at zero.
     pub start: Start,
     /// Cells of each reference and each query in a mini-batch, at least 2. Default 512.
@@ -147,6 +153,7 @@ impl Default for CellPredXConfig {
             gate_dim: 64,
             classification_weight: 1.0,
             projection_weight: 0.1,
+            reference_spread: true,
             contrastive_weight: 0.1,
             alignment_weight: 0.0,
             center_weight: 0.1,
@@ -161,6 +168,7 @@ impl Default for CellPredXConfig {
             centers: Centers::Learned,
             center_rate: 0.5,
             gate_floor: 0.2,
+            normalize_gate: false,
             start: Start::Components,
             batch_size: 512,
             n_steps: 200,
@@ -217,6 +225,7 @@ impl CellPredXConfig {
                 // It adds NT-Xent of both orders of the views, which are equal.
                 contrastive_weight: 2.0 * of_scenario.contrastive_weight,
                 l1_weight: 0.1,
+                reference_spread: false,
                 negative_margin: Some(0.5),
                 gate_floor: 0.0,
                 start: Start::Random,
@@ -285,6 +294,10 @@ impl CellPredXConfig {
         if let Some(margin) = self.negative_margin.filter(|m| !(-1.0..=1.0).contains(m)) {
             return refuse("negative_margin", margin, "between -1 and 1", "leave it out for none");
         }
+        if self.normalize_gate && self.center_weight == 0.0 {
+            let fix = "leave it out, or give a `center_weight`";
+            return Err(Error::argument("normalize_gate", "has no effect without the centre loss", fix));
+        }
         if self.stopping == Stopping::HeldOut && self.train_frac >= 1.0 {
             let fix = "set `train_frac` below 1, or `stopping` to `never`";
             return Err(Error::argument("stopping", "is `held_out` where no cells are held out", fix));
@@ -338,6 +351,7 @@ mod tests {
         assert_eq!((matched.temperature, matched.n_steps, matched.stopping), (0.04, 3000, Stopping::CenterLoss));
         let code = CellPredXConfig::preset(Preset::ReferenceCode, Scenario::RnaToRna);
         assert_eq!((code.contrastive_weight, code.projection_weight, code.l1_weight), (0.2, 0.1, 0.1));
+        assert!(!code.reference_spread && matched.reference_spread && !code.normalize_gate);
     }
 
     #[test]
@@ -352,6 +366,7 @@ mod tests {
             ("top_p", CellPredXConfig { top_p: 0.0, ..base() }),
             ("pseudo_label_quantile", CellPredXConfig { pseudo_label_quantile: 1.5, ..base() }),
             ("gate_floor", CellPredXConfig { gate_floor: 1.0, ..base() }),
+            ("normalize_gate", CellPredXConfig { normalize_gate: true, center_weight: 0.0, ..base() }),
             ("negative_margin", CellPredXConfig { negative_margin: Some(2.0), ..base() }),
             ("stopping", CellPredXConfig { train_frac: 1.0, ..base() }),
             ("momentum", CellPredXConfig { momentum: 1.0, ..base() }),

@@ -28,8 +28,8 @@ use training::Training;
 use crate::data::{Batch, Categorical, CellSource, Cells, RowSubset};
 use crate::error::{Error, Result};
 use crate::loss::{
-    AlignmentNegatives, LossTerms, NtXentConfig, cross_entropy, mean_absolute, moved_centers, nt_xent, projection_regularization,
-    sparse_center, top_p_cosine_alignment,
+    AlignmentNegatives, LossTerms, NtXentConfig, cross_entropy, mean_absolute, moved_centers, normalized_gate, nt_xent,
+    projection_regularization, sparse_center, top_p_cosine_alignment,
 };
 use crate::model::{Phase, System};
 use crate::neighbors::{NeighborConfig, Neighbors, nearest_self};
@@ -225,9 +225,13 @@ impl CellPredX {
             terms.add("classification", c.classification_weight, loss);
         }
         if c.projection_weight > 0.0 {
-            for (name, domains) in [("projection_reference", &prepared.references), ("projection_query", &prepared.queries)] {
+            let kinds = [
+                ("projection_reference", &prepared.references, c.reference_spread),
+                ("projection_query", &prepared.queries, true),
+            ];
+            for (name, domains, spread) in kinds {
                 let large = || domains.iter().filter(|rows| rows.len() > 1);
-                let losses = large().map(|rows| projection_regularization(&part(rows)?)).collect::<Result<Vec<_>>>()?;
+                let losses = large().map(|rows| projection_regularization(&part(rows)?, spread)).collect::<Result<Vec<_>>>()?;
                 if let Some(loss) = mean(&losses)? {
                     terms.add(name, c.projection_weight, loss);
                 }
@@ -284,8 +288,9 @@ impl CellPredX {
         let n = all.dim(0)?;
         let level = a.mean_all()?;
         let weight = if step.is_some_and(|step| step < c.center_start) { 0.0 } else { c.center_weight };
-        let loss = sparse_center(&z, &a_known, centers, &classes, n)?;
-        if c.gate_floor > 0.0 && f64::from(level.to_scalar::<f32>()?) < c.gate_floor {
+        let gate_weights = if c.normalize_gate { normalized_gate(&a_known)? } else { a_known.clone() };
+        let loss = sparse_center(&z, &gate_weights, centers, &classes, n)?;
+        if c.gate_floor > 0.0 && !c.normalize_gate && f64::from(level.to_scalar::<f32>()?) < c.gate_floor {
             terms.add("gate_penalty", weight, opening(&loss, &level, c.gate_floor)?);
         }
         terms.add("center", weight, loss);

@@ -319,3 +319,55 @@ fn what_cannot_be_trained_on_is_refused() {
     assert!(refused(&CellPredXInput { labels: one, ..base.clone() }).contains("are of 1 class"));
     assert!(refused(&CellPredXInput { is_query: vec![true; 3], ..base.clone() }).contains("of 3 cells for 100"));
 }
+
+#[test]
+fn a_normalized_gate_stays_open_without_a_floor() {
+    let planted = planted(400, &[&[1, 2, 3, 4, 5], &[1, 2, 3, 4, 5]], 1, 6);
+    let gate = |normalize_gate| {
+        let config = CellPredXConfig {
+            normalize_gate,
+            gate_floor: 0.0,
+            center_weight: 5.0,
+            n_steps: 300,
+            ..small(CellPredXConfig::default())
+        };
+        let config = CellPredXConfig { stopping: Stopping::Never, train_frac: 1.0, lr: 0.03, ..config };
+        let (model, history) = fit(&planted, config, 2);
+        (history.epochs.last().unwrap().terms["gate_mean"], accuracy(&planted, &model))
+    };
+    let ((open, right), (closed, _)) = (gate(true), gate(false));
+    println!("mean of the gate {open:.3} normalised, {closed:.3} as it is; accuracy {right:.3}");
+    assert!(open > 0.2 && closed < 0.02 && right > 0.95, "{open} {closed} {right}");
+    // A floor has nothing to do: the same bits with and without.
+    let embedded = |gate_floor| {
+        let config = CellPredXConfig { normalize_gate: true, gate_floor, n_steps: 20, ..small(CellPredXConfig::default()) };
+        fit(&planted, config, 2).0.embed(planted.cells.source()).unwrap()
+    };
+    assert_eq!(embedded(0.0), embedded(0.9));
+}
+
+#[test]
+fn what_spreads_the_reference_is_a_term_that_can_be_left_out() {
+    let planted = planted(200, &[&[1, 2, 3, 4, 5], &[1, 2, 3, 4, 5]], 1, 13);
+    let first = |reference_spread| {
+        let config = CellPredXConfig { reference_spread, n_steps: 1, batch_size: 500, ..small(CellPredXConfig::default()) };
+        let config = CellPredXConfig { stopping: Stopping::Never, train_frac: 1.0, ..config };
+        let untrained = CellPredX::new(&planted.cells, &planted.input, config.clone(), &Device::Cpu).unwrap();
+        let z = untrained.embed(planted.cells.source()).unwrap();
+        (z, fit(&planted, config, 2).1.epochs[0].terms.clone())
+    };
+    let ((z, with), (_, without)) = (first(true), first(false));
+    // A mini-batch of the first step has all cells of the reference.
+    let rows: Vec<usize> = (0..200).filter(|i| !planted.input.is_query[*i]).collect();
+    let (n, m) = (rows.len() as f64, z.ncols());
+    let apart: f64 = (0..m)
+        .map(|j| {
+            let mean = rows.iter().map(|i| f64::from(z[[*i, j]])).sum::<f64>() / n;
+            rows.iter().map(|i| (f64::from(z[[*i, j]]) - mean).abs()).sum::<f64>()
+        })
+        .sum::<f64>()
+        / (n * m as f64);
+    let left_out = with["projection_reference"] - without["projection_reference"];
+    assert!((left_out - 1.0 / apart).abs() < 1e-3 * left_out, "{left_out} {apart}");
+    assert_eq!(with["projection_query"], without["projection_query"]);
+}
