@@ -33,15 +33,18 @@
 #'   cells of the type that it is called, and it never contradicts the type.
 #' @param orthologues Where the species differ: a data frame with a gene of each in its first two columns, in either order. Genes with several partners are left
 #'   out. Features then have the names of the reference.
+#' @param smooth Gives each query cell the label that most of so many nearest query cells have, itself among them, as the published code offers with 10: small
+#'   types within large ones are smoothed away. Unknown cells neither vote nor change; limits are those of before. Default: no smoothing.
 #' @param assay,layer What to read of both, as in [RunConcord()].
 #' @param n.features Highly variable features to train on; 0 takes all. Default 2000 where there are more.
+#' @param normalize What is done to the values of both, as in [RunConcord()].
 #' @param min.overlap Smallest share of the smaller set of features that the other must have.
 #' @param reduction.name,reduction.key Name and key of the reduction.
 #' @param seed.use,threads,verbose As in [RunConcord()].
 #' @return The query with a reduction `cellpredx` and the columns `predicted.<label>`, `predicted.<label>.score` (the probability), `predicted.<label>.runner.up`,
 #'   `predicted.<label>.novelty`, `predicted.<label>.unknown` and `predicted.<label>.reason`; with `finer.by` also `predicted.<finer.by>`, its `.score` (the share
 #'   of the votes) and `.novelty`. Matrices give an object of class `tutti_embedding`, with these as the data frame `annotation` and the limits as `limits`, a
-#'   list of `min_probability`, `max_novelty`, `temperature`, `coverage` and, of each class, `by_class`. A Seurat object keeps `limits` as
+#'   list of `min_probability`, `max_novelty`, `temperature`, `coverage`, with `smooth` also `n_smoothed` (cells that got another label), and, of each class, `by_class`. A Seurat object keeps `limits` as
 #'   `Misc(object[["cellpredx"]], "limits")`, a SingleCellExperiment in `metadata(object)$tutti`.
 #' @examples
 #' pbmc <- SeuratObject::pbmc_small
@@ -60,21 +63,22 @@ RunCellPredX <- function(query, reference, label.by, ...) {
 #' @export
 RunCellPredX.default <- function(query, reference, label.by, ..., scenario = "auto", preset = "default", held.out = 0.2, false.rejection.rate = 0.05,
                                  min.probability = NULL, max.novelty = NULL, reject = TRUE, limits = "overall", finer.by = NULL, orthologues = NULL,
-                                 n.features = NULL, min.overlap = 0.3, seed.use = 42, threads = NULL, verbose = TRUE) {
+                                 smooth = NULL, n.features = NULL, normalize = "auto", min.overlap = 0.3, seed.use = 42, threads = NULL,
+                                 verbose = TRUE) {
     call <- rlang::current_env()
     inputs <- list(query = cells_input(list(query), origin = "`query`"), reference = cells_input(list(reference), origin = "`reference`"))
     labels <- cell_vector(label.by, inputs$reference$cells, "label.by", call)
     finer <- if (!is.null(finer.by)) list(name = "finer", labels = cell_vector(finer.by, inputs$reference$cells, "finer.by", call))
     limits <- check_limits(held.out, false.rejection.rate, min.probability, max.novelty, reject, limits, call)
-    run_cellpredx(inputs, labels, "label", finer, limits, orthologues, scenario, preset, list(...), n.features, min.overlap, seed.use, threads, verbose)
+    run_cellpredx(inputs, labels, "label", finer, limits, orthologues, smooth, scenario, preset, list(...), n.features, normalize, min.overlap, seed.use, threads, verbose)
 }
 
 #' @rdname RunCellPredX
 #' @export
 RunCellPredX.Seurat <- function(query, reference, label.by, ..., batch.by = NULL, scenario = "auto", preset = "default", held.out = 0.2,
                                 false.rejection.rate = 0.05, min.probability = NULL, max.novelty = NULL, reject = TRUE, limits = "overall",
-                                finer.by = NULL, orthologues = NULL, assay = NULL, layer = NULL, n.features = NULL, min.overlap = 0.3, reduction.name = "cellpredx", reduction.key = "CELLPREDX_", seed.use = 42,
-                                threads = NULL, verbose = TRUE) {
+                                finer.by = NULL, orthologues = NULL, smooth = NULL, assay = NULL, layer = NULL, n.features = NULL, normalize = "auto",
+                                min.overlap = 0.3, reduction.name = "cellpredx", reduction.key = "CELLPREDX_", seed.use = 42, threads = NULL, verbose = TRUE) {
     call <- rlang::current_env()
     if (!methods::is(reference, "Seurat")) {
         abort_tutti("argument", sprintf("`reference` is of class %s; give a Seurat object, as the query is.", class(reference)[[1]]), call)
@@ -91,7 +95,7 @@ RunCellPredX.Seurat <- function(query, reference, label.by, ..., batch.by = NULL
     }
     limits <- check_limits(held.out, false.rejection.rate, min.probability, max.novelty, reject, limits, call)
     out <- run_cellpredx(
-        inputs, labels, label.by, finer, limits, orthologues, scenario, preset, list(...), n.features, min.overlap, seed.use, threads, verbose
+        inputs, labels, label.by, finer, limits, orthologues, smooth, scenario, preset, list(...), n.features, normalize, min.overlap, seed.use, threads, verbose
     )
     out$assay <- inputs$query$assay
     query <- add_to_seurat(query, out, reduction.name, reduction.key)
@@ -106,8 +110,8 @@ RunCellPredX.Seurat <- function(query, reference, label.by, ..., batch.by = NULL
 #' @export
 RunCellPredX.SingleCellExperiment <- function(query, reference, label.by, ..., batch.by = NULL, scenario = "auto", preset = "default", held.out = 0.2,
                                               false.rejection.rate = 0.05, min.probability = NULL, max.novelty = NULL, reject = TRUE,
-                                              limits = "overall", finer.by = NULL, orthologues = NULL, assay = NULL, n.features = NULL,
-                                              min.overlap = 0.3, reduction.name = "CELLPREDX", seed.use = 42, threads = NULL,
+                                              limits = "overall", finer.by = NULL, orthologues = NULL, smooth = NULL, assay = NULL,
+                                              n.features = NULL, normalize = "auto", min.overlap = 0.3, reduction.name = "CELLPREDX", seed.use = 42, threads = NULL,
                                               verbose = TRUE) {
     call <- rlang::current_env()
     if (!methods::is(reference, "SingleCellExperiment")) {
@@ -126,7 +130,7 @@ RunCellPredX.SingleCellExperiment <- function(query, reference, label.by, ..., b
     }
     limits <- check_limits(held.out, false.rejection.rate, min.probability, max.novelty, reject, limits, call)
     out <- run_cellpredx(
-        inputs, labels, label.by, finer, limits, orthologues, scenario, preset, list(...), n.features, min.overlap, seed.use, threads, verbose
+        inputs, labels, label.by, finer, limits, orthologues, smooth, scenario, preset, list(...), n.features, normalize, min.overlap, seed.use, threads, verbose
     )
     query <- add_to_sce(query, out, reduction.name)
     S4Vectors::metadata(query)$tutti[[reduction.name]]$limits <- out$limits
@@ -182,8 +186,13 @@ check_pairs <- function(x, name, what, call) {
     lapply(pairs, function(column) column[there])
 }
 
-run_cellpredx <- function(inputs, labels, label, finer, limits, orthologues, scenario, preset, settings, n.features, min.overlap, seed.use, threads, verbose,
-                          call = rlang::caller_env()) {
+run_cellpredx <- function(inputs, labels, label, finer, limits, orthologues, smooth, scenario, preset, settings, n.features, normalize, min.overlap, seed.use,
+                          threads, verbose, call = rlang::caller_env()) {
+    labels <- named_labels(labels, label)
+    smooth <- check_count(smooth, "smooth", least = 3, null = TRUE, call = call)
+    if (!is.null(smooth) && smooth > length(inputs$query$cells)) {
+        abort_tutti("argument", sprintf("`smooth` is %g and the query has %d cells; use 10, or leave it out.", smooth, length(inputs$query$cells)), call)
+    }
     settings <- check_settings(settings, call)
     if ("seed" %in% names(settings)) {
         abort_tutti("argument", "the seed is given by `seed.use`, not by the setting `seed`.", call)
@@ -196,11 +205,12 @@ run_cellpredx <- function(inputs, labels, label, finer, limits, orthologues, sce
         scenario = check_string(scenario, "scenario", call = call),
         settings = settings,
         n_features = check_count(n.features, "n.features", least = 0, null = TRUE, call = call),
+        normalize = check_string(normalize, "normalize", call = call),
         min_overlap = check_share(min.overlap, "min.overlap", call = call),
         orthologues = check_pairs(orthologues, "orthologues", "a gene of each species", call)
     ))
     trained <- train_system("cellpredx", inputs$reference, options, check_flag(verbose, "verbose", call), call)
-    asked <- c(shared, limits, list(classes = trained$probabilities$classes, seed = settings$seed, n_neighbors = 15, finer = finer$labels))
+    asked <- c(shared, limits, list(classes = trained$probabilities$classes, seed = settings$seed, n_neighbors = 15, smooth = smooth, finer = finer$labels))
     named <- call_rust(rust_annotate, trained$embedding, trained$probabilities$values, asked, .call = call)
     for (message in named$warnings) {
         warn_tutti(message)
@@ -227,9 +237,22 @@ run_cellpredx <- function(inputs, labels, label, finer, limits, orthologues, sce
     structure(out, class = "tutti_embedding", system = "cellpredx")
 }
 
+# Labels in which an empty text is no class, as in tables of text.
+named_labels <- function(labels, name) {
+    labels <- as.factor(labels)
+    blank <- !nzchar(trimws(levels(labels)))
+    n <- sum(labels %in% levels(labels)[blank])
+    if (n > 0) {
+        warn_tutti(sprintf("%d reference cells have an empty text as `%s`, which names no class.", n, name))
+    }
+    levels(labels)[blank] <- NA
+    labels
+}
+
 # What was chosen, and by class where that was asked for.
 limits_of <- function(named) {
     out <- named[c("min_probability", "max_novelty", "temperature", "coverage")]
+    out$n_smoothed <- named$n_smoothed
     if (!is.null(named$by_class)) {
         out$by_class <- as.data.frame(named$by_class)
     }
@@ -265,8 +288,8 @@ CellPredXSettings <- function(preset = "default", scenario = "auto", ...) {
 
 #' Genes that determine labels
 #'
-#' By which genes CellPredX names cells: integrated gradients of the probability of the class, from a cell without any expression. Of each cell the `n.top` genes
-#' of the largest absolute attribution count, of each class the `n.genes` that do so most often.
+#' By which genes CellPredX names cells: integrated gradients of the probability of the class. Of each cell the `n.top` genes
+#' of the largest absolute attribution count, of each class the `n.genes` that do so most often; or, with `by.cell`, those of each cell by itself.
 #'
 #' @param object An object that [RunCellPredX()] returned; or a matrix of features x cells, with `model`.
 #' @param label.by Column with the class of each cell (for a matrix: one value per cell). Default for an object: what [RunCellPredX()] called them, without
@@ -275,6 +298,9 @@ CellPredXSettings <- function(preset = "default", scenario = "auto", ...) {
 #' @param n.top Genes of each cell.
 #' @param max.cells Cells of a class at most, at random.
 #' @param markers Known markers: a data frame with a class and a gene in its first two columns.
+#' @param by.cell `TRUE` gives the `n.top` genes of each cell (of `max.cells` of a class), not those of the classes; `n.genes` and `markers` are of classes.
+#' @param gene.baseline Expression from which gradients are integrated: `"zero"`, no feature at all, or the `"mean"` of the cells, by which features that a cell
+#'   lacks count too.
 #' @param reduction As in [GetModel()].
 #' @param assay,layer Assay and layer to read.
 #' @param model A model, or an object with one, instead of the object's own.
@@ -282,7 +308,8 @@ CellPredXSettings <- function(preset = "default", scenario = "auto", ...) {
 #' @return A data frame with a row per class and gene, the most frequent first: `class`, `gene`, `frequency` (the share of the cells in which it counts) and
 #'   `attribution` (its mean; above 0 where expression speaks for the class). With `markers` also `marker`, whether the gene is a known one of the class, and the
 #'   attribute `hit.rate`, a data frame of `class`, `n_markers` (those that the model reads), `n_hits` (of these, how many are among the genes of the class), `rate`
-#'   and `chance`, the rate of as many genes at random.
+#'   and `chance`, the rate of as many genes at random. With `by.cell` a row per cell and gene: `cell`, `class`, `gene` and `attribution`, the largest absolute one of
+#'   a cell first; features that move nothing are left out.
 #' @examples
 #' pbmc <- SeuratObject::pbmc_small
 #' pbmc$type <- pbmc$letter.idents
@@ -291,13 +318,17 @@ CellPredXSettings <- function(preset = "default", scenario = "auto", ...) {
 #'     verbose = FALSE
 #' )
 #' head(DeterminantGenes(query, n.genes = 5))
+#' head(DeterminantGenes(query, n.top = 3, by.cell = TRUE))
 #' known <- data.frame(class = c("A", "B"), gene = c("MS4A1", "CD3E"))
 #' attr(DeterminantGenes(query, markers = known), "hit.rate")
 #' @family transfer
 #' @export
-DeterminantGenes <- function(object, label.by = NULL, n.genes = 50, n.top = 100, max.cells = 500, markers = NULL, reduction = NULL, assay = NULL,
-                             layer = NULL, model = NULL, threads = NULL) {
+DeterminantGenes <- function(object, label.by = NULL, n.genes = 50, n.top = 100, max.cells = 500, markers = NULL, by.cell = FALSE, gene.baseline = "zero",
+                             reduction = NULL, assay = NULL, layer = NULL, model = NULL, threads = NULL) {
     call <- rlang::current_env()
+    if (check_flag(by.cell) && !is.null(markers)) {
+        abort_tutti("argument", "`markers` are of classes, and `by.cell` asks for cells; leave one of them out.", call)
+    }
     model <- stored(if (is.null(model)) object else model, reduction, "model", call)
     of_object <- methods::is(object, "Seurat") || methods::is(object, "SingleCellExperiment")
     input <- if (methods::is(object, "Seurat")) {
@@ -319,10 +350,15 @@ DeterminantGenes <- function(object, label.by = NULL, n.genes = 50, n.top = 100,
     }
     markers <- check_pairs(markers, "markers", "a class and a gene", call)
     options <- list(
-        n_top = check_count(n.top), n_genes = check_count(n.genes), max_cells = check_count(max.cells), markers = markers, threads = tutti_threads(threads)
+        n_top = check_count(n.top), n_genes = check_count(n.genes), max_cells = check_count(max.cells), markers = markers,
+        gene_baseline = check_string(gene.baseline), by_cell = by.cell, threads = tutti_threads(threads)
     )
     out <- call_rust(rust_cellpredx_genes, model_raw(model), input, labels, options)
     genes <- as.data.frame(out$genes)
+    if (by.cell) {
+        genes$cell <- input$cells[genes$cell]
+        return(genes)
+    }
     if (is.null(markers)) {
         return(genes)
     }

@@ -32,6 +32,8 @@
 #'   read together.
 #' @param features Features to train on. Default: the object's variable features, or where it has none `n.features` highly variable ones.
 #' @param n.features Highly variable features to pick instead; 0 takes all. Default 2000.
+#' @param normalize What is done to the values: `"auto"` log-normalises counts and leaves other values as they are, `"log-normalize"` refuses what is no counts,
+#'   `"binarize"` takes what is above 0 as 1. The model does the same to new cells.
 #' @param preset `"hard-negative"` is the published default, `"knn"` the preprint's: mini-batches enriched for neighbourhoods.
 #' @param graph.reduction Name of a reduction whose neighbourhoods compose the mini-batches, for `preset = "knn"`. Default: the model's own after
 #'   two epochs.
@@ -54,23 +56,23 @@ RunConcord <- function(object, ...) {
 
 #' @rdname RunConcord
 #' @export
-RunConcord.default <- function(object, group.by = NULL, ..., label.by = NULL, features = NULL, n.features = NULL, preset = "hard-negative",
-                               graph = NULL, seed.use = 42, threads = NULL, verbose = TRUE) {
+RunConcord.default <- function(object, group.by = NULL, ..., label.by = NULL, features = NULL, n.features = NULL, normalize = "auto",
+                               preset = "hard-negative", graph = NULL, seed.use = 42, threads = NULL, verbose = TRUE) {
     input <- cells_input(list(object))
     input$columns <- given_columns(group.by, label.by, input$cells)
-    run_system("concord", input, list(...), features, n.features, preset, graph, seed.use, threads, verbose)
+    run_system("concord", input, list(...), features, n.features, preset, graph, seed.use, threads, verbose, normalize = normalize)
 }
 
 #' @rdname RunConcord
 #' @param graph For a matrix: an embedding, one row per cell, in place of `graph.reduction`.
 #' @export
 RunConcord.Seurat <- function(object, group.by, ..., label.by = NULL, assay = NULL, layer = NULL, features = NULL, n.features = NULL,
-                              preset = "hard-negative", graph.reduction = NULL, reduction.name = "concord", reduction.key = "CONCORD_",
-                              seed.use = 42, threads = NULL, verbose = TRUE) {
+                              normalize = "auto", preset = "hard-negative", graph.reduction = NULL, reduction.name = "concord",
+                              reduction.key = "CONCORD_", seed.use = 42, threads = NULL, verbose = TRUE) {
     if (missing(group.by)) {
         abort_no_batch(object[[]], "meta.data")
     }
-    out <- run_seurat("concord", object, group.by, label.by, assay, layer, features, n.features, preset, graph.reduction, list(...), seed.use, threads, verbose)
+    out <- run_seurat("concord", object, group.by, label.by, assay, layer, features, n.features, preset, graph.reduction, list(...), seed.use, threads, verbose, normalize = normalize)
     assay <- out$assay
     arguments <- setdiff(names(formals()), c("object", "..."))
     params <- c(mget(arguments), list(...))
@@ -80,14 +82,14 @@ RunConcord.Seurat <- function(object, group.by, ..., label.by = NULL, assay = NU
 #' @rdname RunConcord
 #' @export
 RunConcord.SingleCellExperiment <- function(object, group.by, ..., label.by = NULL, assay = NULL, features = NULL, n.features = NULL,
-                                            preset = "hard-negative", graph.reduction = NULL, reduction.name = "CONCORD", seed.use = 42,
+                                            normalize = "auto", preset = "hard-negative", graph.reduction = NULL, reduction.name = "CONCORD", seed.use = 42,
                                             threads = NULL, verbose = TRUE) {
     if (missing(group.by)) {
         abort_no_batch(as.data.frame(SummarizedExperiment::colData(object)), "colData")
     }
     input <- sce_input(object, assay, Filter(Negate(is.null), list(group.by = group.by, label.by = label.by)))
     graph <- if (is.null(graph.reduction)) NULL else sce_reduction(object, graph.reduction)
-    out <- run_system("concord", input, list(...), features, n.features, preset, graph, seed.use, threads, verbose)
+    out <- run_system("concord", input, list(...), features, n.features, preset, graph, seed.use, threads, verbose, normalize = normalize)
     add_to_sce(object, out, reduction.name)
 }
 

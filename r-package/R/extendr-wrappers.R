@@ -15,6 +15,7 @@ rust_lcl_trainer <- function(input, options) .Call(wrap__rust_lcl_trainer, input
 rust_lcl_advance <- function(pointer, seconds) .Call(wrap__rust_lcl_advance, pointer, seconds)
 rust_lcl_finish <- function(pointer) .Call(wrap__rust_lcl_finish, pointer)
 rust_lcl_genes <- function(model, input, options) .Call(wrap__rust_lcl_genes, model, input, options)
+rust_lineage_pairs <- function(embedding, lineage, options) .Call(wrap__rust_lineage_pairs, embedding, lineage, options)
 rust_predict_fates <- function(embedding, columns, options) .Call(wrap__rust_predict_fates, embedding, columns, options)
 rust_model_info <- function(model) .Call(wrap__rust_model_info, model)
 rust_model_embed <- function(model, input, options) .Call(wrap__rust_model_embed, model, input, options)

@@ -46,17 +46,17 @@ RunLCL <- function(object, ...) {
 
 #' @rdname RunLCL
 #' @export
-RunLCL.default <- function(object, lineage.by, ..., features = NULL, n.features = NULL, preset = "default", unlabelled = NULL, hold.out = NULL,
-                           test.share = 0.1, seed.use = 42, threads = NULL, verbose = TRUE) {
+RunLCL.default <- function(object, lineage.by, ..., features = NULL, n.features = NULL, normalize = "auto", preset = "default",
+                           unlabelled = NULL, hold.out = NULL, test.share = 0.1, seed.use = 42, threads = NULL, verbose = TRUE) {
     input <- cells_input(list(object))
     lineage <- given_lineages(lineage.by, input$cells, rlang::current_env())
-    run_lcl(input, lineage, unlabelled, hold.out, test.share, list(...), features, n.features, preset, seed.use, threads, verbose)
+    run_lcl(input, lineage, unlabelled, hold.out, test.share, list(...), features, n.features, normalize, preset, seed.use, threads, verbose)
 }
 
 #' @rdname RunLCL
 #' @export
-RunLCL.Seurat <- function(object, lineage.by, ..., assay = NULL, layer = NULL, features = NULL, n.features = NULL, preset = "default",
-                          unlabelled = NULL, hold.out = NULL, test.share = 0.1, reduction.name = "lcl", reduction.key = "LCL_", seed.use = 42, threads = NULL,
+RunLCL.Seurat <- function(object, lineage.by, ..., assay = NULL, layer = NULL, features = NULL, n.features = NULL, normalize = "auto",
+                          preset = "default", unlabelled = NULL, hold.out = NULL, test.share = 0.1, reduction.name = "lcl", reduction.key = "LCL_", seed.use = 42, threads = NULL,
                           verbose = TRUE) {
     if (missing(lineage.by)) {
         abort_no_lineage(object[[]], "meta.data")
@@ -67,7 +67,7 @@ RunLCL.Seurat <- function(object, lineage.by, ..., assay = NULL, layer = NULL, f
         variable <- intersect(SeuratObject::VariableFeatures(object, assay = input$assay), input$genes)
         features <- if (length(variable) > 0) variable
     }
-    out <- run_lcl(input, lineage, unlabelled, hold.out, test.share, list(...), features, n.features, preset, seed.use, threads, verbose)
+    out <- run_lcl(input, lineage, unlabelled, hold.out, test.share, list(...), features, n.features, normalize, preset, seed.use, threads, verbose)
     out$assay <- assay <- input$assay
     # Matrices are not kept in the log.
     brief <- function(x) if (is.null(dim(x))) x else sprintf("a matrix of %d x %d", nrow(x), ncol(x))
@@ -86,15 +86,15 @@ RunLCL.Seurat <- function(object, lineage.by, ..., assay = NULL, layer = NULL, f
 
 #' @rdname RunLCL
 #' @export
-RunLCL.SingleCellExperiment <- function(object, lineage.by, ..., assay = NULL, features = NULL, n.features = NULL, preset = "default",
-                                        unlabelled = NULL, hold.out = NULL, test.share = 0.1, reduction.name = "LCL", seed.use = 42, threads = NULL,
+RunLCL.SingleCellExperiment <- function(object, lineage.by, ..., assay = NULL, features = NULL, n.features = NULL, normalize = "auto",
+                                        preset = "default", unlabelled = NULL, hold.out = NULL, test.share = 0.1, reduction.name = "LCL", seed.use = 42, threads = NULL,
                                         verbose = TRUE) {
     if (missing(lineage.by)) {
         abort_no_lineage(as.data.frame(SummarizedExperiment::colData(object)), "colData")
     }
     input <- sce_input(object, assay, list())
     lineage <- lineages_of(object, lineage.by, input$cells, rlang::current_env())
-    out <- run_lcl(input, lineage, unlabelled, hold.out, test.share, list(...), features, n.features, preset, seed.use, threads, verbose)
+    out <- run_lcl(input, lineage, unlabelled, hold.out, test.share, list(...), features, n.features, normalize, preset, seed.use, threads, verbose)
     object <- add_to_sce(object, out, reduction.name)
     if (!is.null(out$split)) {
         SummarizedExperiment::colData(object)[["lcl_split"]] <- stats::setNames(out$split, rownames(out$embedding))[colnames(object)]
@@ -103,7 +103,7 @@ RunLCL.SingleCellExperiment <- function(object, lineage.by, ..., assay = NULL, f
     object
 }
 
-run_lcl <- function(input, lineage, unlabelled, hold.out, test.share, settings, features, n.features, preset, seed.use, threads, verbose,
+run_lcl <- function(input, lineage, unlabelled, hold.out, test.share, settings, features, n.features, normalize, preset, seed.use, threads, verbose,
                     call = rlang::caller_env()) {
     held <- split_lineages(lineage, hold.out, test.share, seed.use, call)
     more <- list(lineage = lineage)
@@ -113,12 +113,12 @@ run_lcl <- function(input, lineage, unlabelled, hold.out, test.share, settings, 
     } else {
         more["unlabelled"] <- list(NULL)
     }
-    out <- run_system("lcl", input, settings, features, n.features, preset, NULL, seed.use, threads, verbose, call, more)
+    out <- run_system("lcl", input, settings, features, n.features, preset, NULL, seed.use, threads, verbose, call, more, normalize)
     if (!is.null(held)) {
         out$split <- factor(held$split, levels = c("test", "train", "without barcode"))
         asked <- list(
             lineage = lineage, test = held$test, hold_out = hold.out, preset = preset, settings = settings, features = out$features, n_features = NULL,
-            threads = tutti_threads(threads, call)
+            normalize = normalize, threads = tutti_threads(threads, call)
         )
         out$lineage.error <- lineage_error(out$embedding, input, asked, verbose, call)
     }
@@ -274,11 +274,16 @@ PredictFate.SingleCellExperiment <- function(object, lineage.by, time.by, fate.b
     object
 }
 
-fates_of_object <- function(object, lineage.by, time.by, fate.by, reduction, early, final, min.final, test.share, seed.use, threads, verbose, call) {
+# Of the reduction, or of the last one trained.
+embedding_of_object <- function(object, reduction, call) {
     if (is.null(reduction)) {
         stored(object, NULL, "model", call)
     }
-    embedding <- number_matrix(reference_cells(object, reduction, NULL, NULL, call)$embedding, "reduction", call)
+    number_matrix(reference_cells(object, reduction, NULL, NULL, call)$embedding, "reduction", call)
+}
+
+fates_of_object <- function(object, lineage.by, time.by, fate.by, reduction, early, final, min.final, test.share, seed.use, threads, verbose, call) {
+    embedding <- embedding_of_object(object, reduction, call)
     cells <- colnames(object)
     column <- function(name, argument) object_column(object, check_string(name, argument, call = call), cells, call)
     columns <- list(lineage = lineages_of(object, lineage.by, cells, call), time = column(time.by, "time.by"), fate = column(fate.by, "fate.by"))
@@ -311,8 +316,7 @@ predict_fate <- function(embedding, columns, early, final, min.final, test.share
 
 #' Genes that lineages rest on
 #'
-#' By which genes cells lie near the others of their lineage: integrated gradients of the cosine with the centroid of the lineage, from a cell without any
-#' expression, their absolute values averaged over the lineage's cells.
+#' By which genes cells lie near the others of their lineage: integrated gradients of the cosine with the centroid of the lineage, their absolute values averaged over the lineage's cells.
 #'
 #' @param object An object that [RunLCL()] returned. For a matrix, give the model as `model`.
 #' @param lineage.by As in [RunLCL()].
@@ -321,6 +325,8 @@ predict_fate <- function(embedding, columns, early, final, min.final, test.share
 #' @param max.lineages Lineages at most, the largest first.
 #' @param max.cells Cells of a lineage at most, at random.
 #' @param n.steps Points of the integration.
+#' @param gene.baseline Expression from which gradients are integrated: `"zero"`, no feature at all, or the `"mean"` of the cells, by which features that a cell
+#'   lacks count too.
 #' @param assay,layer Assay and layer to read.
 #' @param model A model, or an object with one, instead of the object's own.
 #' @param threads As in [RunLCL()].
@@ -334,8 +340,8 @@ predict_fate <- function(embedding, columns, early, final, min.final, test.share
 #' head(sort(genes[, "all"], decreasing = TRUE))
 #' @family lineages
 #' @export
-LineageGenes <- function(object, lineage.by, reduction = NULL, min.cells = 10, max.lineages = 50, max.cells = 200, n.steps = 100, assay = NULL,
-                         layer = NULL, model = NULL, threads = NULL) {
+LineageGenes <- function(object, lineage.by, reduction = NULL, min.cells = 10, max.lineages = 50, max.cells = 200, n.steps = 100, gene.baseline = "zero",
+                         assay = NULL, layer = NULL, model = NULL, threads = NULL) {
     call <- rlang::current_env()
     model <- stored(if (is.null(model)) object else model, reduction, "model", call)
     of_object <- methods::is(object, "Seurat") || methods::is(object, "SingleCellExperiment")
@@ -352,6 +358,7 @@ LineageGenes <- function(object, lineage.by, reduction = NULL, min.cells = 10, m
         max_lineages = check_count(max.lineages),
         max_cells = check_count(max.cells),
         n_steps = check_count(n.steps),
+        gene_baseline = check_string(gene.baseline),
         threads = tutti_threads(threads)
     )
     out <- call_rust(rust_lcl_genes, model_raw(model), input, options)
@@ -361,4 +368,71 @@ LineageGenes <- function(object, lineage.by, reduction = NULL, min.cells = 10, m
     values <- cbind(out$global, out$importance)
     dimnames(values) <- list(out$features, c("all", out$lineages))
     structure(values, completeness.error = stats::setNames(out$completeness_error, out$lineages))
+}
+
+#' Whether an embedding tells which pairs of cells are of one lineage
+#'
+#' Votes for pairs of cells as GEMLI counts them (Eisele et al. 2024): a hundred times, by two thirds of the dimensions, cells are divided in two again and again by
+#' Ward's method on their correlations, and each pair in a cluster of the right size gets a vote. The scores compare the votes with the lineages: a
+#' good embedding ranks pairs of one lineage first.
+#'
+#' An embedding that was trained on these cells' lineages knows them: look at cells that were held out (`cells`), and beside it at the same of another embedding,
+#' such as principal components.
+#'
+#' @param object A Seurat object or SingleCellExperiment with an embedding; or an embedding, one row per cell, or what [RunLCL()] returned for a matrix.
+#' @param lineage.by As in [RunLCL()].
+#' @param reduction Reduction to read. Default: the last one trained.
+#' @param cells Names of the cells to look at, e.g. those that were held out. Default: all.
+#' @param sizes Fewest and most cells of a cluster whose pairs count: about the sizes of lineages.
+#' @param n.lineages Lineages whose pairs are told, the largest first; they may have 5,000 cells together.
+#' @param threads As in [RunLCL()].
+#' @return A list. `scores`, a data frame of one row: `auprc` and `auroc` over all pairs, `chance` (the share of pairs that are of one lineage, which is the `auprc` of
+#'   guessing), `n.cells` and `n.pairs`. `pairs`, a data frame of the pairs that have votes, most first: `cell.a`, `cell.b`, `votes` (up to 100) and
+#'   `same.lineage`.
+#' @examples
+#' set.seed(1)
+#' lineage <- rep(paste0("clone", 1:8), each = 12)
+#' centre <- matrix(rnorm(8 * 6), 8)[rep(1:8, each = 12), ]
+#' LineagePairs(centre + rnorm(96 * 6, sd = 0.3), lineage, sizes = c(4, 12))$scores
+#' @family lineages
+#' @export
+LineagePairs <- function(object, lineage.by, reduction = NULL, cells = NULL, sizes = c(50, 200), n.lineages = 50, threads = NULL) {
+    call <- rlang::current_env()
+    of_object <- methods::is(object, "Seurat") || methods::is(object, "SingleCellExperiment")
+    if (of_object) {
+        embedding <- embedding_of_object(object, reduction, call)
+        names <- colnames(object)
+        lineage <- lineages_of(object, lineage.by, names, call)
+    } else {
+        embedding <- number_matrix(if (inherits(object, "tutti_embedding")) object$embedding else object, "object", call)
+        names <- if (is.null(rownames(embedding))) as.character(seq_len(nrow(embedding))) else rownames(embedding)
+        lineage <- given_lineages(lineage.by, names, call)
+    }
+    if (!is.numeric(sizes) || length(sizes) != 2 || anyNA(sizes)) {
+        abort_tutti("argument", "`sizes` must be two numbers, the fewest and the most cells of a cluster.", call)
+    }
+    options <- list(
+        sizes = vapply(sizes, check_count, 0, name = "sizes", least = 2, call = call),
+        n_lineages = check_count(n.lineages),
+        threads = tutti_threads(threads)
+    )
+    options["cells"] <- list(named_cells(cells, names, call))
+    out <- call_rust(rust_lineage_pairs, embedding, lineage, options)
+    pairs <- data.frame(
+        cell.a = names[out$first], cell.b = names[out$second], votes = out$votes, same.lineage = out$related
+    )
+    list(scores = as.data.frame(out[c("auprc", "auroc", "chance", "n.cells", "n.pairs")]), pairs = pairs)
+}
+
+# Places of cells, by their names; NULL are all.
+named_cells <- function(cells, there, call) {
+    if (is.null(cells)) {
+        return(NULL)
+    }
+    at <- match(as.character(cells), there)
+    if (anyNA(at)) {
+        missing <- as.character(cells)[is.na(at)]
+        abort_tutti("argument", sprintf("`cells` has %d names that the object lacks (first: %s).", length(missing), missing[[1]]), call)
+    }
+    sort(unique(at))
 }

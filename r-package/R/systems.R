@@ -1,7 +1,7 @@
 # What the five systems share: the same arguments in, the same additions to the object out.
 
 run_seurat <- function(system, object, group.by, label.by, assay, layer, features, n.features, preset, graph.reduction, settings, seed.use,
-                       threads, verbose, call = rlang::caller_env()) {
+                       threads, verbose, normalize = "auto", call = rlang::caller_env()) {
     columns <- Filter(Negate(is.null), list(group.by = group.by, label.by = label.by))
     input <- seurat_input(object, assay, layer, columns, call)
     if (is.null(features) && is.null(n.features)) {
@@ -9,14 +9,14 @@ run_seurat <- function(system, object, group.by, label.by, assay, layer, feature
         features <- if (length(variable) > 0) variable
     }
     graph <- if (is.null(graph.reduction)) NULL else seurat_reduction(object, graph.reduction, input$cells, call)
-    out <- run_system(system, input, settings, features, n.features, preset, graph, seed.use, threads, verbose, call)
+    out <- run_system(system, input, settings, features, n.features, preset, graph, seed.use, threads, verbose, call, normalize = normalize)
     out$assay <- input$assay
     out
 }
 
 # Trains and names what comes back. `more`: options that only this system has.
 run_system <- function(system, input, settings, features, n.features, preset, graph, seed.use, threads, verbose, call = rlang::caller_env(),
-                       more = list()) {
+                       more = list(), normalize = "auto") {
     settings <- check_settings(settings, call)
     implied <- list(use_classifier = if (!is.null(input$columns$label.by)) TRUE, sampler_graph = if (!is.null(graph)) "given")
     settings <- utils::modifyList(Filter(Negate(is.null), implied), settings, keep.null = TRUE)
@@ -37,6 +37,7 @@ run_system <- function(system, input, settings, features, n.features, preset, gr
         label = if ("label.by" %in% names(input$columns)) "label.by",
         features = if (!is.null(features)) as.character(features),
         n_features = check_count(n.features, "n.features", least = 0, null = TRUE, call = call),
+        normalize = check_string(normalize, "normalize", call = call),
         threads = tutti_threads(threads, call),
         graph = if (!is.null(graph)) rows_by_name(number_matrix(graph, "graph", call), input$cells, "graph", call)
     )

@@ -61,7 +61,7 @@ pub fn run(arguments: &Arguments, started: Instant) -> Result<()> {
     let threads = Threads::new(arguments.run.threads)?;
     let n_threads = threads.n_threads();
     let used = columns.used(&config);
-    let (cells, prepared) = threads.run(|| prepare(&data, &used, columns.batch.as_deref(), arguments.training.hvg))?;
+    let (cells, prepared) = threads.run(|| prepare(&data, &used, columns.batch.as_deref(), &arguments.training))?;
     let warnings = Concord::warnings(&cells, &columns, &config)?;
     warnings.iter().chain(&prepared.notes).for_each(|w| reporter.on_warning(w));
 

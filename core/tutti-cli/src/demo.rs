@@ -20,6 +20,8 @@ use tutti_figures::{Color, EmbeddingOptions, Figure, Panel, embedding_grid};
 use crate::Result;
 use crate::error::CliError;
 use crate::input::{InputArguments, prepare};
+use crate::settings::seed;
+use crate::training::TrainingArguments;
 
 /// Arguments of `tutti demo`.
 #[derive(Debug, clap::Args)]
@@ -42,7 +44,7 @@ pub struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub threads: usize,
     /// Seed of all random draws
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = seed, allow_negative_numbers = true)]
     pub seed: u64,
 }
 
@@ -107,7 +109,7 @@ fn own_cells(arguments: &Arguments) -> Result<Input> {
     };
     let data = arguments.source.read(path)?;
     let columns: Vec<&str> = std::iter::once(batch).chain(&arguments.label).map(String::as_str).collect();
-    let (cells, prepared) = prepare(&data, &columns, Some(batch), None)?;
+    let (cells, prepared) = prepare(&data, &columns, Some(batch), &TrainingArguments::default())?;
     say!("{}: {} cells, genes: {}; values: {}", path.display(), cells.n_cells(), prepared.gene_selection, prepared.value_kind);
     prepared.notes.iter().for_each(|note| say!("note: {note}"));
     Ok((cells, batch.clone(), arguments.label.clone()))

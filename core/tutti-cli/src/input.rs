@@ -9,6 +9,7 @@ use tutti_io::{AnnData, Backed, ReadOptions};
 
 use crate::Result;
 use crate::error::CliError;
+use crate::training::TrainingArguments;
 
 /// How the matrix is to be read.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -50,9 +51,15 @@ pub fn origin(name: &str) -> Origin<'_> {
     Origin { name, choose: CHOOSE }
 }
 
-/// Normalises where the values are counts, and picks genes; `hvg` 0 keeps all genes.
-pub fn prepare(data: &AnnData, columns: &[&str], batch: Option<&str>, hvg: Option<usize>) -> Result<(Cells<'static>, Prepared)> {
-    let config = PrepareConfig { batch, n_top_genes: hvg, ..Default::default() };
+/// Treats the values and picks genes, as the arguments of training say.
+pub fn prepare(
+    data: &AnnData,
+    columns: &[&str],
+    batch: Option<&str>,
+    training: &TrainingArguments,
+) -> Result<(Cells<'static>, Prepared)> {
+    let (n_top_genes, normalization) = (training.hvg, training.normalize);
+    let config = PrepareConfig { batch, n_top_genes, normalization, ..Default::default() };
     Ok(data.prepare(&data.cells(columns)?, &config, CHOOSE)?)
 }
 

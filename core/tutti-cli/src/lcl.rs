@@ -22,7 +22,7 @@ use crate::input::{InputArguments, origin, prepare};
 use crate::lineage::{LineageTables, View, components, width};
 use crate::output::{check_output, write_embedding};
 use crate::progress::Reporter;
-use crate::settings::{RunArguments, SettingSources, given, object};
+use crate::settings::{RunArguments, SettingSources, given, object, seed};
 use crate::summary::{Files, Summary};
 use crate::training::{Trained, TrainingArguments};
 
@@ -144,7 +144,7 @@ pub struct LclSettings {
     #[arg(long, value_name = "X")]
     pub temperature: Option<f64>,
     /// Seed of all random draws [default: 0]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = seed, allow_negative_numbers = true)]
     pub seed: Option<u64>,
 }
 
@@ -186,7 +186,7 @@ pub fn run(arguments: &Arguments, started: Instant) -> Result<()> {
     let targets = arguments.fate.targets(&data, &lineages)?;
     let threads = Threads::new(arguments.run.threads)?;
     let n_threads = threads.n_threads();
-    let (cells, prepared) = threads.run(|| prepare(&data, &[], None, arguments.training.hvg))?;
+    let (cells, prepared) = threads.run(|| prepare(&data, &[], None, &arguments.training))?;
     let input = LclInput { test: test_cells(arguments, &lineages, config.seed)?, lineages };
     arguments.tables.check_lineages(&input.lineages, &input.test, width(&config), &arguments.input)?;
     let (trained_on, seen, more_notes) = match &arguments.unlabelled {

@@ -8,8 +8,8 @@ use ndarray::{Array2, Axis};
 use serde_json::{Map, Value, json};
 use tutti::data::{Categorical, CellSource, Lineages};
 use tutti::downstream::{
-    CommunityConfig, GeneTest, LineageGenes, LineageGenesConfig, LineagePairConfig, MOST_PAIRED_CELLS, leiden, lineage_genes,
-    lineage_pairs, markers, wilcoxon,
+    Baseline, CommunityConfig, GeneTest, GradientConfig, LineageGenes, LineageGenesConfig, LineagePairConfig, MOST_PAIRED_CELLS,
+    leiden, lineage_genes, lineage_pairs, markers, wilcoxon,
 };
 use tutti::metrics::{PairScores, pair_scores};
 use tutti::neighbors::{Graph, NeighborConfig, nearest_self};
@@ -44,6 +44,9 @@ pub struct LineageTables {
     /// Fewest cells of a lineage whose genes are told
     #[arg(long, value_name = "N", default_value_t = 10, requires = "genes")]
     pub gene_min_cells: usize,
+    /// Expression from which gradients are integrated: `zero`, no gene at all, or the `mean` of the cells, by which genes that a cell lacks count too
+    #[arg(long, value_name = "NAME", default_value = "zero", value_parser = baseline, requires = "genes")]
+    pub gene_baseline: Baseline,
     /// Write the genes of each island of the embedding (Leiden) against all other cells, by Wilcoxon's rank-sum test; the island of each cell is
     /// a column of the output
     #[arg(long, value_name = "FILE")]
@@ -60,6 +63,11 @@ pub struct LineageTables {
     /// Lineages whose pairs are told, the largest first
     #[arg(long, value_name = "N", default_value_t = 50, requires = "pairs")]
     pub pair_lineages: usize,
+}
+
+/// The expression of a name from which gradients are integrated.
+pub fn baseline(name: &str) -> std::result::Result<Baseline, String> {
+    Baseline::named(name).map_err(|e| e.to_string())
 }
 
 fn two_sizes(text: &str) -> std::result::Result<(usize, usize), String> {
@@ -144,7 +152,9 @@ impl LineageTables {
     }
 
     fn write_genes(&self, path: &Path, view: &View<'_>, out: &mut Findings) -> Result<()> {
-        let config = LineageGenesConfig { min_cells: self.gene_min_cells, ..Default::default() };
+        let defaults = LineageGenesConfig::default();
+        let gradients = GradientConfig { baseline: self.gene_baseline, ..defaults.gradients };
+        let config = LineageGenesConfig { min_cells: self.gene_min_cells, gradients, ..defaults };
         let found = lineage_genes(view.model, view.source, view.lineages, &config)?;
         write_table(path, &gene_columns(&found, view.model.genes(), self.top_genes))?;
         let top: Vec<&str> = found.top(8).iter().map(|(gene, _)| view.model.genes()[*gene].as_str()).collect();

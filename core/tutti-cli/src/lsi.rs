@@ -12,6 +12,7 @@ use crate::error::InFile;
 use crate::input::InputArguments;
 use crate::output::{Printing, check_output, write_embedding};
 use crate::progress::Reporter;
+use crate::settings::seed;
 
 /// Arguments of `tutti lsi`.
 #[derive(Debug, clap::Args)]
@@ -40,7 +41,7 @@ pub struct Arguments {
     #[arg(long)]
     pub keep_first: bool,
     /// Names the starting directions
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = seed, allow_negative_numbers = true)]
     pub seed: u64,
     /// Threads [default: all processors]
     #[arg(long, value_name = "N", default_value_t = 0)]

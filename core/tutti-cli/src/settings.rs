@@ -58,6 +58,11 @@ impl SettingSources {
     }
 }
 
+/// A seed as the user writes it.
+pub fn seed(text: &str) -> std::result::Result<u64, String> {
+    text.parse().map_err(|_| format!("a seed is a whole number from 0 to {}; it names the random draws, give e.g. 1", u64::MAX))
+}
+
 /// Flags that were given, by the name of their setting.
 pub fn given<const N: usize>(flags: [(&str, Option<Value>); N]) -> Map<String, Value> {
     flags.into_iter().filter_map(|(name, value)| value.map(|v| (name.to_owned(), v))).collect()
@@ -90,7 +95,7 @@ pub struct Settings {
     #[arg(long, value_name = "X")]
     pub p_intra_domain: Option<f64>,
     /// Seed of all random draws [default: 0]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = seed, allow_negative_numbers = true)]
     pub seed: Option<u64>,
 }
 

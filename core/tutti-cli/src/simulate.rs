@@ -11,6 +11,7 @@ use tutti_io::{Additions, write_layers};
 
 use crate::Result;
 use crate::error::CliError;
+use crate::settings::seed;
 
 /// Arguments of `tutti simulate`.
 #[derive(Debug, clap::Args)]
@@ -40,7 +41,7 @@ pub struct Arguments {
     #[arg(long, value_name = "N")]
     pub n_genes: Option<usize>,
     /// Seed instead of that of the spec
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = seed, allow_negative_numbers = true)]
     pub seed: Option<u64>,
     /// Threads [default: all processors]
     #[arg(long, value_name = "N", default_value_t = 0)]

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use tutti::model::System;
 use tutti::observe::{CancelToken, Observer};
+use tutti::preprocess::Normalization;
 use tutti::train::{History, State, Trainer};
 
 use crate::Result;
@@ -17,6 +18,10 @@ pub struct TrainingArguments {
     /// Highly variable genes to train on; 0 takes all [default: 2000 where there are more]
     #[arg(long, value_name = "N")]
     pub hvg: Option<usize>,
+    /// What is done to the values: `auto` log-normalises counts (10,000 per cell, log(1 + x)) and leaves other values, `log-normalize` refuses what
+    /// is no counts, `binarize` takes what is above 0 as 1; a saved model does the same to new cells
+    #[arg(long, value_name = "HOW", default_value = "auto", value_parser = named)]
+    pub normalize: Normalization,
     /// Write the trained model here
     #[arg(long, value_name = "FILE")]
     pub save_model: Option<PathBuf>,
@@ -26,6 +31,10 @@ pub struct TrainingArguments {
     /// Go on from a state that `--checkpoint` wrote; the settings must be the same
     #[arg(long, value_name = "FILE")]
     pub resume: Option<PathBuf>,
+}
+
+fn named(name: &str) -> std::result::Result<Normalization, String> {
+    Normalization::named(name).map_err(|e| e.to_string())
 }
 
 impl TrainingArguments {

@@ -16,6 +16,7 @@ use crate::error::CliError;
 use crate::input::embedding;
 use crate::output::{Printing, check_output};
 use crate::progress::Reporter;
+use crate::settings::seed;
 
 /// How much a neighbour counts.
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -76,7 +77,7 @@ pub struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub threads: usize,
     /// Seed of the approximate search, taken above 100,000 reference cells
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = seed, allow_negative_numbers = true)]
     pub seed: u64,
     #[command(flatten)]
     pub printing: Printing,
@@ -105,7 +106,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     check_files(arguments)?;
     let mut reporter = Reporter::new(arguments.printing.quiet);
     let (reference, query) = (read(&arguments.reference)?, read(&arguments.query)?);
-    let labels = reference.categorical(&arguments.label)?.drop_unused();
+    let labels = reference.categorical(&arguments.label)?.drop_unused().without_blank();
     let n_unlabelled = labels.codes().iter().filter(|code| code.is_none()).count();
     if n_unlabelled > 0 {
         let (n, label) = (labels.len(), &arguments.label);

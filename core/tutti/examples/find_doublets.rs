@@ -33,13 +33,8 @@ fn main() -> tutti::Result<()> {
         .with_column("kind", Categorical::from_values(kind.iter().map(|k| Some(*k))))?;
 
     let columns = ConcordColumns { batch: Some("batch".into()), label: Some("kind".into()) };
-    let config = ConcordConfig {
-        use_classifier: true,
-        unlabeled_class: Some("unknown".into()),
-        lr: 3e-3,
-        n_epochs: 30,
-        ..Default::default()
-    };
+    let unlabeled_class = Some("unknown".into());
+    let config = ConcordConfig { use_classifier: true, unlabeled_class, lr: 3e-3, n_epochs: 30, ..Default::default() };
     let mut trainer = Concord::trainer(&droplets, &columns, config, &Device::Cpu, Threads::new(0)?)?;
     trainer.train(&mut Silent, &CancelToken::default())?;
     let (model, _) = trainer.finish()?;

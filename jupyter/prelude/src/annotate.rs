@@ -7,11 +7,12 @@ use ndarray::{Array2, Axis};
 use serde_json::{Map, Value};
 use tutti::data::{Categorical, Orthologues};
 use tutti::downstream::{
-    AnnotateConfig, Annotated, ClassEvidence, HoldOut, LevelTransfer, Limit, LimitScope, TransferConfig, hold_out,
-    transfer_within,
+    AnnotateConfig, Annotated, ClassEvidence, HoldOut, LevelTransfer, Limit, LimitScope, TransferConfig, check_smoothing,
+    hold_out, transfer_within,
 };
 use tutti::model::with_settings;
-use tutti::preprocess::{Origin, Pair, PairConfig, prepare_pair};
+use tutti::neighbors::NeighborConfig;
+use tutti::preprocess::{Normalization, Origin, Pair, PairConfig, prepare_pair};
 use tutti::rng::Rng;
 use tutti::systems::cellpredx::{CellPredX, CellPredXConfig, CellPredXInput, Preset, Scenario};
 use tutti::threads::Threads;
@@ -47,6 +48,8 @@ pub fn annotate(reference: &Cells, query: &Cells, label: &str) -> Annotate {
         finer: None,
         orthologues: None,
         hvg: None,
+        normalize: "auto".into(),
+        smooth: None,
         threads: 0,
         device: "cpu".into(),
         quiet: false,
@@ -68,6 +71,8 @@ pub struct Annotate {
     pub(crate) finer: Option<String>,
     orthologues: Option<PathBuf>,
     hvg: Option<usize>,
+    normalize: String,
+    smooth: Option<usize>,
     pub(crate) threads: usize,
     device: String,
     pub(crate) quiet: bool,
@@ -158,6 +163,18 @@ impl Annotate {
         self.with(|a| a.hvg = Some(n))
     }
 
+    /// What is done to the values: `"auto"` (default) log-normalises counts and leaves other values as they are, `"log-normalize"` refuses what is no counts,
+    /// `"binarize"` takes what is above 0 as 1. Of both; the model does the same to new cells.
+    pub fn normalize(&self, how: &str) -> Annotate {
+        self.with(|a| a.normalize = how.to_owned())
+    }
+
+    /// Gives each query cell the label that most of its `n` nearest query cells have, itself among them, as the published code offers with 10: small
+    /// classes within large ones are smoothed away. Unknown cells neither vote nor change. Default: no smoothing.
+    pub fn smooth(&self, n: usize) -> Annotate {
+        self.with(|a| a.smooth = Some(n))
+    }
+
     /// Threads; the result does not depend on them. Default: all processors.
     pub fn threads(&self, n: usize) -> Annotate {
         self.with(|a| a.threads = n)
@@ -181,8 +198,19 @@ impl Annotate {
         let running = Stoppable::training();
         self.config.validate()?;
         let threads = Threads::new(self.threads)?;
-        let labels = self.reference.obs(&self.label)?.categorical()?.drop_unused();
+        let there = self.reference.obs(&self.label)?.categorical()?.drop_unused();
+        let labels = there.without_blank();
+        let n_blank =
+            there.codes().iter().zip(labels.codes()).filter(|(there, label)| there.is_some() && label.is_none()).count();
+        if n_blank > 0 && !self.quiet {
+            warn(&format!("{n_blank} reference cells have an empty text as `{}`, which names no class", self.label));
+        }
         let of_reference = self.finer.as_ref().map(|column| self.reference.obs(column)?.categorical()).transpose()?;
+        let of_reference = of_reference.map(|finer| finer.without_blank());
+        if let Some(n) = self.smooth {
+            check_smoothing(n, self.query.n_cells())?;
+        }
+        Normalization::named(&self.normalize)?;
         let orthologues = self.orthologue_table()?;
         let (pair, scenario, reason) = running.run(|| {
             let pair = threads.run(|| self.pair(orthologues.as_ref()))?;
@@ -226,7 +254,11 @@ impl Annotate {
             let logits = model.logits(embedding.view())?;
             let (logits, z) = (logits.view(), embedding.view());
             let evidence = ClassEvidence::of_network(logits, model.classes(), z, &labels, &split, &transfer)?;
-            let found = tutti::downstream::annotate(&evidence, &self.config)?;
+            let mut found = tutti::downstream::annotate(&evidence, &self.config)?;
+            if let Some(n_neighbors) = self.smooth {
+                let search = NeighborConfig { n_neighbors, metric: transfer.metric, method: transfer.method, seed };
+                found = found.smoothed(&evidence, z.split_at(Axis(0), labels.len()).1, &search)?;
+            }
             let finer =
                 of_reference.map(|finer| finer_labels(&embedding, &labels, &finer, &split, &found, &transfer)).transpose()?;
             Ok((embedding, found, finer))
@@ -254,7 +286,8 @@ impl Annotate {
         let files = [&self.reference, &self.query].map(|c| c.inner().path().display().to_string());
         let origin = |name| Origin { name, choose: CHOOSE };
         let batch = [batch[0].as_deref(), batch[1].as_deref()];
-        let config = PairConfig { orthologues, batch, n_top_genes: self.hvg, ..Default::default() };
+        let normalization = Normalization::named(&self.normalize)?;
+        let config = PairConfig { orthologues, batch, n_top_genes: self.hvg, normalization, ..Default::default() };
         prepare_pair(&cells[0], &cells[1], &config, [origin(&files[0]), origin(&files[1])])
     }
 

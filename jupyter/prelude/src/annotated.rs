@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use ndarray::{Array2, s};
+use tutti::data::{Categorical, CellSource};
 use tutti::downstream::{
-    Annotated, ClassDeterminants, ClassLimits, DeterminantConfig, KeyGeneHits, LevelTransfer, UnknownReason, determinant_genes,
-    key_gene_hit_rates,
+    Annotated, Baseline, ClassDeterminants, ClassLimits, DeterminantConfig, GradientConfig, KeyGeneHits, LevelTransfer,
+    UnknownReason, determinant_genes, determinant_genes_of_cells, key_gene_hit_rates,
 };
 use tutti::neighbors::Metric;
 use tutti::preprocess::Pair;
@@ -27,6 +28,8 @@ use crate::table::Table;
 #[derive(Clone)]
 pub struct AnnotatedCells {
     inner: Arc<Inner>,
+    /// Where the gradients of genes begin.
+    baseline: Baseline,
 }
 
 /// What [`Annotate::run`] found.
@@ -44,7 +47,7 @@ pub(crate) struct Inner {
 
 impl From<Inner> for AnnotatedCells {
     fn from(inner: Inner) -> Self {
-        Self { inner: Arc::new(inner) }
+        Self { inner: Arc::new(inner), baseline: Baseline::Zero }
     }
 }
 
@@ -179,6 +182,39 @@ impl AnnotatedCells {
             .run()
     }
 
+    /// Genes on which the label of each cell rests by itself: the `n` of the largest absolute attribution to the probability of its class. A row per cell
+    /// and gene, by the order of the cells: cell, class, gene, and attribution, above 0 where its expression speaks for the class. Cells called unknown are
+    /// left out.
+    ///
+    /// # Errors
+    /// For no genes; what reading the cells fails at.
+    pub fn determinant_genes_by_cell(&self, n: usize) -> Result<Table> {
+        let inner = &self.inner;
+        let config = DeterminantConfig { n_top: n, max_cells: usize::MAX, gradients: self.gradients(), ..Default::default() };
+        let found = self.of_query(|query, kept| determinant_genes_of_cells(&inner.model, query, kept, &config))?;
+        let names = inner.run.query.cell_names();
+        let rows = || found.iter().flat_map(|c| c.genes.iter().map(move |g| (c, g)));
+        Table::build()
+            .text("cell", rows().map(|(c, _)| names[c.cell].clone()).collect::<Vec<_>>())
+            .text(&inner.run.label, rows().map(|(c, _)| c.class.clone()).collect::<Vec<_>>())
+            .text("gene", rows().map(|(_, (gene, _))| inner.model.genes()[*gene].clone()).collect::<Vec<_>>())
+            .numbers("attribution", rows().map(|(_, (_, value))| f64::from(*value)).collect::<Vec<_>>())
+            .run()
+    }
+
+    /// The same cells, whose genes ([`AnnotatedCells::determinant_genes`] and others) come of gradients from this expression: `"zero"` (default), no gene at all,
+    /// or the `"mean"` of the query, by which genes that a cell lacks count too.
+    ///
+    /// # Errors
+    /// For another name.
+    pub fn gene_baseline(&self, name: &str) -> Result<AnnotatedCells> {
+        Ok(AnnotatedCells { inner: self.inner.clone(), baseline: Baseline::named(name)? })
+    }
+
+    fn gradients(&self) -> GradientConfig {
+        GradientConfig { baseline: self.baseline, ..Default::default() }
+    }
+
     /// How many known markers of each class are among its `n` genes of [`AnnotatedCells::determinant_genes`]: `markers` are pairs of a class and a gene,
     /// e.g. `[("alpha", "GCG"), ("beta", "INS")]`. `chance` is the rate of as many genes at random. Markers that the model does not read are left out.
     ///
@@ -213,14 +249,19 @@ impl AnnotatedCells {
     }
 
     fn determinants(&self, n: usize) -> Result<Vec<ClassDeterminants>> {
+        let config = DeterminantConfig { n_genes: n, gradients: self.gradients(), ..Default::default() };
+        self.of_query(|query, kept| determinant_genes(&self.inner.model, query, kept, &config))
+    }
+
+    /// Something of the query's rows and the labels that its cells keep.
+    fn of_query<T: Send>(&self, of: impl Fn(&dyn CellSource, &Categorical) -> tutti::Result<T> + Sync) -> Result<T> {
         let inner = &self.inner;
-        let config = DeterminantConfig { n_genes: n, ..Default::default() };
-        let determined = || {
+        let told = || {
             let rows: Vec<usize> = (inner.pair.n_reference..inner.pair.cells.n_cells()).collect();
             let query = tutti::data::RowSubset::new(inner.pair.cells.source(), rows);
-            determinant_genes(&inner.model, &query, &inner.found.query.kept(), &config)
+            of(&query, &inner.found.query.kept())
         };
-        stoppable(|| Ok(Threads::new(inner.run.threads)?.run(determined)?))
+        stoppable(|| Ok(Threads::new(inner.run.threads)?.run(told)?))
     }
 
     /// What the core found, with the temperature and the limits.
@@ -242,7 +283,7 @@ impl AnnotatedCells {
         let n = |reason| found.query.reason.iter().filter(|r| **r == Some(reason)).count();
         let limit = |limit: Option<f32>| limit.map_or_else(|| "none".to_owned(), |l| format!("{l:.3}"));
         format!(
-            "{}: {}, {:.1} % keep their label; {} novel, {} of low probability\nlimits{}: probability {}, novelty {}\n{}",
+            "{}: {}, {:.1} % keep their label; {} novel, {} of low probability\nlimits{}: probability {}, novelty {}\n{}{}",
             self.name(""),
             counted(found.query.n_cells(), "cell"),
             100.0 * found.query.coverage(),
@@ -251,6 +292,9 @@ impl AnnotatedCells {
             if found.by_class.is_empty() { "" } else { " by class; of all together" },
             limit(found.limits.min_confidence),
             limit(found.limits.max_novelty),
+            found.smoothing.map_or_else(String::new, |s| {
+                format!("{} take the label that most of the {} around have\n", counted(s.n_changed, "cell"), s.n_neighbors)
+            }),
             inner.line
         )
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use candle_core::Device;
 use serde_json::{Map, Value};
 use tutti::model::with_settings;
-use tutti::preprocess::{PrepareConfig, Prepared};
+use tutti::preprocess::{Normalization, PrepareConfig, Prepared};
 use tutti::systems::concord::{Concord, ConcordColumns, ConcordConfig, Preset};
 use tutti::threads::Threads;
 use tutti::train::{State, Trainer};
@@ -35,6 +35,7 @@ pub fn concord(cells: &Cells) -> ConcordRun {
         settings: Vec::new(),
         config: None,
         hvg: None,
+        normalize: "auto".into(),
         features: None,
         graph: None,
         checkpoint: None,
@@ -55,6 +56,7 @@ pub struct ConcordRun {
     settings: Vec<(String, Value)>,
     config: Option<ConcordConfig>,
     hvg: Option<usize>,
+    normalize: String,
     features: Option<Vec<String>>,
     graph: Option<Embedding>,
     checkpoint: Option<PathBuf>,
@@ -135,6 +137,12 @@ impl ConcordRun {
         changed(self, |run| run.hvg = Some(n))
     }
 
+    /// What is done to the values: `"auto"` (default) log-normalises counts and leaves other values as they are, `"log-normalize"` refuses what is no counts,
+    /// `"binarize"` takes what is above 0 as 1. The model does the same to new cells.
+    pub fn normalize(&self, how: &str) -> ConcordRun {
+        changed(self, |run| run.normalize = how.to_owned())
+    }
+
     /// Genes to train on, instead of highly variable ones.
     pub fn features(&self, genes: &[&str]) -> ConcordRun {
         changed(self, |run| run.features = Some(genes.iter().map(|g| (*g).to_owned()).collect()))
@@ -184,7 +192,8 @@ impl ConcordRun {
         let cells = self.cells.core(&used)?;
         let mut reporter = Reporter::new("concord", self.quiet);
         let features = self.features.as_deref();
-        let how = PrepareConfig { batch: self.columns.batch.as_deref(), n_top_genes: self.hvg, features, ..Default::default() };
+        let (batch, normalization) = (self.columns.batch.as_deref(), Normalization::named(&self.normalize)?);
+        let how = PrepareConfig { batch, n_top_genes: self.hvg, normalization, features, ..Default::default() };
         let (ready, prepared, composition, mut trainer) = running.run(|| {
             let (ready, prepared) = threads.run(|| self.cells.inner().prepare(&cells, &how, CHOOSE))?;
             let warnings = Concord::warnings(&ready, &self.columns, &config)?;

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 use tutti::data::{Categorical, Csr};
+use tutti::downstream::Baseline;
 use tutti::model::with_settings;
 use tutti::neighbors::Metric;
-use tutti::preprocess::{Origin, PrepareConfig, Preprocessing, prepare_query, to_memory};
+use tutti::preprocess::{Normalization, Origin, PrepareConfig, Preprocessing, prepare_query, to_memory};
 use tutti::rng::Rng;
 use tutti::systems::lcl::{Lcl, LclConfig, LclInput, Preset};
 use tutti::threads::Threads;
@@ -43,6 +44,7 @@ pub fn lcl(cells: &Cells) -> LclRun {
         preset: None,
         settings: Vec::new(),
         hvg: None,
+        normalize: "auto".into(),
         threads: 0,
         device: "cpu".into(),
         quiet: false,
@@ -59,6 +61,7 @@ pub struct LclRun {
     preset: Option<String>,
     settings: Vec<(String, Value)>,
     hvg: Option<usize>,
+    normalize: String,
     threads: usize,
     device: String,
     quiet: bool,
@@ -133,6 +136,14 @@ impl LclRun {
         run
     }
 
+    /// What is done to the values: `"auto"` (default) log-normalises counts and leaves other values as they are, `"log-normalize"` refuses what is no counts,
+    /// `"binarize"` takes what is above 0 as 1. The model does the same to new cells.
+    pub fn normalize(&self, how: &str) -> LclRun {
+        let mut run = self.clone();
+        run.normalize = how.to_owned();
+        run
+    }
+
     /// Threads; the result does not depend on them. Default: all processors.
     pub fn threads(&self, n: usize) -> LclRun {
         let mut run = self.clone();
@@ -165,7 +176,8 @@ impl LclRun {
         let running = Stoppable::training();
         let threads = Threads::new(self.threads)?;
         let mut reporter = Reporter::new("lcl", self.quiet);
-        let how = PrepareConfig { n_top_genes: self.hvg, ..Default::default() };
+        let normalization = Normalization::named(&self.normalize)?;
+        let how = PrepareConfig { n_top_genes: self.hvg, normalization, ..Default::default() };
         let (prepared, mut trainer) = running.run(|| {
             let (ready, prepared) =
                 threads.run(|| self.cells.inner().prepare(&self.cells.core(&[])?, &how, CHOOSE).map_err(Error::from))?;
@@ -206,7 +218,7 @@ impl LclRun {
             input: Some(input),
             threads: self.threads,
         };
-        Ok(LclModel { inner: Arc::new(inner) })
+        Ok(LclModel { inner: Arc::new(inner), baseline: Baseline::Zero })
     }
 
     fn resolved(&self) -> Result<LclConfig> {
@@ -258,6 +270,8 @@ fn aligned(cells: &Cells, genes: &[String], preprocessing: Preprocessing) -> Res
 #[derive(Clone)]
 pub struct LclModel {
     inner: Arc<Inner>,
+    /// Where the gradients of genes begin.
+    baseline: Baseline,
 }
 
 struct Inner {
@@ -279,7 +293,7 @@ pub fn load_lcl(path: impl AsRef<Path>) -> Result<LclModel> {
     let (system, preprocessing, history) = Lcl::load(path, &device("cpu")?)?;
     let line = format!("read from {}", path.display());
     let inner = Inner { system, preprocessing, history: History::new(history), line, input: None, threads: 0 };
-    Ok(LclModel { inner: Arc::new(inner) })
+    Ok(LclModel { inner: Arc::new(inner), baseline: Baseline::Zero })
 }
 
 impl LclModel {
@@ -348,6 +362,19 @@ impl LclModel {
 
     pub(crate) fn threads(&self) -> usize {
         self.inner.threads
+    }
+
+    /// The same model, whose [`LclModel::lineage_genes`] integrate gradients from this expression: `"zero"` (default), no gene at all, or the `"mean"` of the
+    /// cells, by which genes that a cell lacks count too.
+    ///
+    /// # Errors
+    /// For another name.
+    pub fn gene_baseline(&self, name: &str) -> Result<LclModel> {
+        Ok(LclModel { inner: self.inner.clone(), baseline: Baseline::named(name)? })
+    }
+
+    pub(crate) fn baseline(&self) -> Baseline {
+        self.baseline
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ndarray::{Array2, Axis};
 use tutti::data::Lineages;
-use tutti::downstream::{LineageGenesConfig, LineagePairConfig, lineage_genes};
+use tutti::downstream::{GradientConfig, LineageGenesConfig, LineagePairConfig, lineage_genes};
 use tutti::metrics::held_out_lineage_error;
 use tutti::threads::Threads;
 
@@ -121,7 +121,9 @@ impl LclModel {
         max_lineages: usize,
     ) -> Result<LineageGenes> {
         let lineages = lineages(cells, &lineage.into())?;
-        let config = LineageGenesConfig { min_cells, max_lineages, ..Default::default() };
+        let defaults = LineageGenesConfig::default();
+        let gradients = GradientConfig { baseline: self.baseline(), ..defaults.gradients };
+        let config = LineageGenesConfig { min_cells, max_lineages, gradients, ..defaults };
         let found = stoppable(|| {
             let genes = || Ok(lineage_genes(self.inner(), &self.rows(cells)?, &lineages, &config)?);
             Threads::new(self.threads())?.run(genes)

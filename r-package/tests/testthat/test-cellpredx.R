@@ -119,6 +119,55 @@ test_that("hits of known markers are counted", {
     expect_error(DeterminantGenes(query, markers = "INS"), "first two columns", class = "tutti_error_argument")
 })
 
+test_that("genes of each cell are told, from no expression or from the mean", {
+    pair <- pair()
+    query <- annotated(pair)
+    genes <- DeterminantGenes(query, n.top = 6, by.cell = TRUE)
+    expect_identical(colnames(genes), c("cell", "class", "gene", "attribution"))
+    kept <- colnames(query)[!query$predicted.cell_type.unknown]
+    expect_identical(unique(genes$cell), kept)
+    expect_true(all(table(genes$cell) == 6))
+    expect_identical(genes$class, as.character(query$predicted.cell_type[match(genes$cell, colnames(query))]))
+    expect_false(any(tapply(abs(genes$attribution), genes$cell, function(x) is.unsorted(rev(x)))))
+    # Counted by class, they are what the table of classes has.
+    classes <- DeterminantGenes(query, n.top = 6, n.genes = 3)
+    share <- function(class, gene) {
+        of_class <- genes$class == class
+        sum(genes$gene[of_class] == gene) / length(unique(genes$cell[of_class]))
+    }
+    expect_equal(mapply(share, classes$class, classes$gene, USE.NAMES = FALSE), classes$frequency, tolerance = 1e-6)
+    mean <- DeterminantGenes(query, n.top = 6, by.cell = TRUE, gene.baseline = "mean")
+    expect_false(identical(mean$gene, genes$gene))
+    expect_identical(nrow(DeterminantGenes(query, n.top = 2, by.cell = TRUE, max.cells = 1)), 2L * length(unique(genes$class)))
+    expect_error(DeterminantGenes(query, gene.baseline = "median"), "`zero` or `mean`", class = "tutti_error_argument")
+    expect_error(DeterminantGenes(query, by.cell = TRUE, markers = data.frame("a", "b")), "leave one of them out", class = "tutti_error_argument")
+})
+
+test_that("labels are smoothed, values binarised and empty labels left out where that is asked for", {
+    pair <- pair()
+    plain <- annotated(pair, reject = FALSE)
+    smooth <- annotated(pair, reject = FALSE, smooth = 10)
+    changed <- sum(plain$predicted.cell_type != smooth$predicted.cell_type)
+    expect_identical(SeuratObject::Misc(smooth[["cellpredx"]], "limits")$n_smoothed, as.numeric(changed))
+    expect_null(SeuratObject::Misc(plain[["cellpredx"]], "limits")$n_smoothed)
+    expect_error(annotated(pair, smooth = 2), "`smooth` must be a whole number of 3 or more", class = "tutti_error_argument")
+    expect_error(annotated(pair, smooth = 5000), "`smooth` is 5000 and the query has", class = "tutti_error_argument")
+
+    binary <- annotated(pair, normalize = "binarize")
+    expect_false(identical(binary$predicted.cell_type.score, plain$predicted.cell_type.score))
+    expect_error(annotated(pair, normalize = "log"), "`log-normalize` or `binarize`", class = "tutti_error_argument")
+    expect_error(annotated(pair, normalize = "log-normalize"), "are no counts", class = "tutti_error_argument")
+
+    gaps <- pair
+    gaps$reference$cell_type <- as.character(gaps$reference$cell_type)
+    gaps$reference$cell_type[1:9] <- ""
+    expect_warning(
+        named <- RunCellPredX(gaps$query, gaps$reference, "cell_type", scenario = "rna-to-rna", n_steps = 20, reject = FALSE, verbose = FALSE),
+        "9 reference cells have an empty text as `cell_type`", class = "tutti_warning"
+    ) |> suppressWarnings()
+    expect_identical(levels(named$predicted.cell_type), levels(plain$predicted.cell_type))
+})
+
 test_that("what is wrong is said", {
     pair <- pair()
     expect_error(annotated(pair, preset = "best"), "reference-code", class = "tutti_error_argument")

@@ -218,3 +218,15 @@ test_that("a call is logged as it was written, with its settings, and by do.call
     again <- do.call("RunConcord", c(list(once, group.by = "groups"), short))
     expect_lt(abs(as.numeric(utils::object.size(again) - utils::object.size(once))), 2000)
 })
+
+test_that("binarised counts are those of a matrix of 0 and 1", {
+    counts <- counts_of(pbmc())
+    there <- counts
+    there@x[] <- 1
+    options <- list(group.by = pbmc()$groups, n_epochs = 2, latent_dim = 5, n.features = 0, verbose = FALSE)
+    run <- function(x, ...) do.call(RunConcord, c(list(x), options, list(...)))$embedding
+    expect_identical(run(counts, normalize = "binarize"), run(there))
+    expect_false(identical(run(counts), run(there)))
+    expect_identical(run(counts, normalize = "log-normalize"), run(counts))
+    expect_error(run(counts, normalize = "counts"), "`log-normalize` or `binarize`", class = "tutti_error_argument")
+})

@@ -168,6 +168,64 @@ test_that("genes that clones remember are found", {
     expect_identical(of_matrix, genes)
 })
 
+test_that("gradients from the mean of the cells find other genes", {
+    object <- lcl(clones(), n.features = 0)
+    genes <- function(baseline) LineageGenes(object, "barcode", min.cells = 12, max.lineages = 2, n.steps = 50, gene.baseline = baseline)
+    zero <- genes("zero")
+    mean <- genes("mean")
+    expect_identical(dimnames(mean), dimnames(zero))
+    expect_gt(max(abs(mean - zero)), 1e-3)
+    expect_lt(max(attr(mean, "completeness.error")), 0.05)
+    expect_error(genes("median"), "`zero` or `mean`", class = "tutti_error_argument")
+})
+
+test_that("pairs of one lineage are told by an embedding where lineages lie together", {
+    set.seed(2)
+    lineage <- rep(paste0("clone", 1:8), each = 12)
+    centre <- matrix(stats::rnorm(8 * 6), 8)[rep(1:8, each = 12), ]
+    near <- centre + stats::rnorm(96 * 6, sd = 0.2)
+    rownames(near) <- paste0("cell", 1:96)
+    found <- LineagePairs(near, lineage, sizes = c(4, 12))
+    scores <- found$scores
+    expect_identical(names(scores), c("auprc", "auroc", "chance", "n.cells", "n.pairs"))
+    expect_equal(scores$chance, 11 / 95)
+    expect_equal(c(scores$n.cells, scores$n.pairs), c(96, 96 * 95 / 2))
+    expect_gt(scores$auprc, 0.8)
+    # By hand from the table of pairs; those without votes come last, together.
+    pairs <- found$pairs
+    expect_identical(pairs$same.lineage, lineage[match(pairs$cell.a, rownames(near))] == lineage[match(pairs$cell.b, rownames(near))])
+    expect_false(is.unsorted(rev(pairs$votes)))
+    expect_true(all(pairs$votes >= 1 & pairs$votes <= 100))
+    votes <- c(pairs$votes, rep(0, scores$n.pairs - nrow(pairs)))
+    n_related <- 8 * choose(12, 2)
+    related <- c(pairs$same.lineage, rep(c(TRUE, FALSE), c(n_related - sum(pairs$same.lineage), length(votes) - nrow(pairs) - n_related + sum(pairs$same.lineage))))
+    expect_equal(scores$auroc, (sum(rank(votes)[related]) - n_related * (n_related + 1) / 2) / (n_related * (length(votes) - n_related)), tolerance = 1e-6)
+    # Noise tells nothing.
+    noise <- matrix(stats::rnorm(96 * 6), 96)
+    expect_lt(LineagePairs(noise, lineage, sizes = c(4, 12))$scores$auprc, 0.25)
+    # Cells that were held out, of an object.
+    some <- rownames(near)[rep(c(TRUE, FALSE), 48)]
+    expect_identical(LineagePairs(near, lineage, cells = some, sizes = c(3, 6))$scores$n.cells, 48)
+    held <- lcl(clones(), n.features = 0, hold.out = "within", test.share = 0.3)
+    test <- colnames(held)[held$lcl_split == "test"]
+    of_object <- LineagePairs(held, "barcode", cells = test, sizes = c(3, 30))
+    expect_true(all(c(of_object$pairs$cell.a, of_object$pairs$cell.b) %in% test))
+    z <- SeuratObject::Embeddings(held, "lcl")
+    expect_identical(LineagePairs(z, stats::setNames(held$barcode, colnames(held)), cells = test, sizes = c(3, 30), threads = 1), of_object)
+    expect_error(LineagePairs(near, lineage, sizes = c(12, 4)), "the smaller first", class = "tutti_error_argument")
+    expect_error(LineagePairs(near, lineage, sizes = 4), "`sizes` must be two numbers", class = "tutti_error_argument")
+    expect_error(LineagePairs(near, lineage, cells = "cell0"), "1 names that the object lacks \\(first: cell0\\)", class = "tutti_error_argument")
+    expect_error(LineagePairs(near, paste(seq_len(96))), "no two of the cells", class = "tutti_error_data")
+})
+
+test_that("the final time is no early one", {
+    object <- lcl(clones(), n.features = 0)
+    expect_error(
+        PredictFate(object, "barcode", "day", "cell_type", early = "6", final = "6", verbose = FALSE),
+        "`early` has the final time `6`", class = "tutti_error_argument"
+    )
+})
+
 test_that("settings have the names, defaults and checks of training", {
     expect_identical(LCLSettings()[c("latent_dim", "n_pairs", "temperature")], list(latent_dim = 32, n_pairs = 25, temperature = 0.5))
     expect_identical(LCLSettings("larry")$n_pairs, 260)

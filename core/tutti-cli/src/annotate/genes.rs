@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use tutti::data::{Categorical, RowSubset};
 use tutti::downstream::{
-    ClassDeterminants, DeterminantConfig, DeterminantGene, KeyGeneReport, determinant_genes, key_gene_hit_rates,
+    Baseline, CellDeterminants, ClassDeterminants, DeterminantConfig, DeterminantGene, GradientConfig, KeyGeneReport,
+    determinant_genes, determinant_genes_of_cells, key_gene_hit_rates,
 };
 use tutti::model::Network;
 use tutti::preprocess::Pair;
@@ -15,6 +16,7 @@ use tutti_io::{ObsColumn, read_markers, write_table};
 
 use crate::Result;
 use crate::error::CliError;
+use crate::lineage::baseline;
 use crate::output::check_table;
 
 /// Which genes are told.
@@ -27,6 +29,16 @@ pub struct GeneArguments {
     /// Genes of each class in that file
     #[arg(long, value_name = "N", default_value_t = DeterminantConfig::default().n_genes, requires = "genes")]
     pub top_genes: usize,
+    /// Write the genes that the label of each cell rests on, by itself (.csv, .tsv or .parquet): those of the largest absolute attribution, of all
+    /// cells that keep their label
+    #[arg(long, value_name = "FILE", requires = "genes")]
+    pub cell_genes: Option<PathBuf>,
+    /// Genes of each cell in that file
+    #[arg(long, value_name = "N", default_value_t = 20, requires = "cell_genes")]
+    pub top_cell_genes: usize,
+    /// Expression from which gradients are integrated: `zero`, no gene at all, or the `mean` of the query, by which genes that a cell lacks count too
+    #[arg(long, value_name = "NAME", default_value = "zero", value_parser = baseline, requires = "genes")]
+    pub gene_baseline: Baseline,
     /// Known markers, a CSV or TSV file of a class and a gene (of the reference) per line: prints which share of them is among the genes of the
     /// class, and marks them in the table
     #[arg(long, value_name = "FILE", requires = "genes")]
@@ -42,6 +54,12 @@ impl GeneArguments {
         if self.top_genes == 0 {
             return Err(CliError::Usage("--top-genes 0: give 1 or more".into()));
         }
+        if let Some(path) = &self.cell_genes {
+            check_table("--cell-genes", path)?;
+        }
+        if self.top_cell_genes == 0 {
+            return Err(CliError::Usage("--top-cell-genes 0: give 1 or more".into()));
+        }
         Ok(self.markers.as_deref().map(read_markers).transpose()?)
     }
 }
@@ -53,6 +71,8 @@ pub struct Determinants {
     genes: Vec<String>,
     found: Vec<ClassDeterminants>,
     markers: Option<(Vec<(String, String)>, KeyGeneReport)>,
+    /// Genes of each cell, and where they go.
+    of_cells: Option<(PathBuf, Vec<CellDeterminants>)>,
 }
 
 impl Determinants {
@@ -66,19 +86,28 @@ impl Determinants {
         threads: &Threads,
     ) -> Result<Option<Self>> {
         let Some(file) = arguments.genes.clone() else { return Ok(None) };
-        let config = DeterminantConfig { n_genes: arguments.top_genes, ..Default::default() };
+        let gradients = GradientConfig { baseline: arguments.gene_baseline, ..Default::default() };
+        let config = DeterminantConfig { n_genes: arguments.top_genes, gradients, ..Default::default() };
         let query = RowSubset::new(pair.cells.source(), (pair.n_reference..pair.cells.n_cells()).collect::<Vec<_>>());
         let found = threads.run(|| determinant_genes(network, &query, kept, &config))?;
+        let each = DeterminantConfig { n_top: arguments.top_cell_genes, max_cells: usize::MAX, ..config };
+        let of_cells = match &arguments.cell_genes {
+            Some(path) => Some((path.clone(), threads.run(|| determinant_genes_of_cells(network, &query, kept, &each))?)),
+            None => None,
+        };
         let genes = network.genes().to_vec();
         let markers = markers.map(|pairs| {
             let report = key_gene_hit_rates(&found, &genes, &pairs);
             (pairs, report)
         });
-        Ok(Some(Self { file, genes, found, markers }))
+        Ok(Some(Self { file, genes, found, markers, of_cells }))
     }
 
-    /// Writes the table.
-    pub fn write(&self) -> Result<()> {
+    /// Writes the tables; `cells`: names of the query's cells.
+    pub fn write(&self, cells: &[String]) -> Result<()> {
+        if let Some((path, found)) = &self.of_cells {
+            write_table(path, &self.cell_columns(found, cells))?;
+        }
         let rows: Vec<(&ClassDeterminants, usize, &DeterminantGene)> =
             self.found.iter().flat_map(|c| c.genes.iter().enumerate().map(move |(i, g)| (c, i + 1, g))).collect();
         let text = |of: &dyn Fn(&ClassDeterminants, &DeterminantGene) -> String| {
@@ -97,6 +126,22 @@ impl Determinants {
             columns.push(("marker".to_owned(), ObsColumn::Bool(is_marker.collect())));
         }
         Ok(write_table(self.path(), &columns)?)
+    }
+
+    /// A row per cell and gene.
+    fn cell_columns(&self, found: &[CellDeterminants], cells: &[String]) -> Vec<(String, ObsColumn)> {
+        let rows: Vec<(&CellDeterminants, usize, &(usize, f32))> =
+            found.iter().flat_map(|c| c.genes.iter().enumerate().map(move |(i, gene)| (c, i + 1, gene))).collect();
+        let text = |of: &dyn Fn(&CellDeterminants, usize) -> String| {
+            ObsColumn::Text(rows.iter().map(|(c, _, (gene, _))| Some(of(c, *gene))).collect())
+        };
+        vec![
+            ("cell".to_owned(), text(&|c, _| cells[c.cell].clone())),
+            ("class".to_owned(), text(&|c, _| c.class.clone())),
+            ("gene".to_owned(), text(&|_, gene| self.genes[gene].clone())),
+            ("rank".to_owned(), ObsColumn::Float(rows.iter().map(|(_, rank, _)| *rank as f32).collect())),
+            ("attribution".to_owned(), ObsColumn::Float(rows.iter().map(|(_, _, (_, value))| *value).collect())),
+        ]
     }
 
     fn path(&self) -> &Path {
@@ -125,6 +170,7 @@ impl Determinants {
         });
         json!({
             "file": self.path().display().to_string(),
+            "cell_file": self.of_cells.as_ref().map(|(path, _)| path.display().to_string()),
             "classes": classes.collect::<Vec<_>>(),
             "key_gene_hit_rate": self.report().map(|r| r.mean_rate),
             "expected_by_chance": self.report().map(|r| r.mean_chance),
@@ -137,6 +183,7 @@ impl Determinants {
         let line = |class: &ClassDeterminants| format!("{}: {}", class.class, self.first(class, 8).join(", "));
         let mut lines: Vec<String> = self.found.iter().map(line).collect();
         lines.push(format!("written to {}", self.path().display()));
+        lines.extend(self.of_cells.iter().map(|(path, found)| format!("those of {} cells to {}", found.len(), path.display())));
         let Some(report) = self.report() else { return labelled("genes", lines) };
         if report.by_class.is_empty() {
             let none = "no class that cells are called has a known marker among the genes of the model".to_owned();

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use tutti::data::{Categorical, Cells, Orthologues};
-use tutti::downstream::{AnnotateConfig, HoldOut, Limit, LimitScope, annotate, hold_out};
+use tutti::downstream::{AnnotateConfig, HoldOut, Limit, LimitScope, annotate, check_smoothing, hold_out};
 use tutti::observe::Observer;
 use tutti::preprocess::{Pair, PairConfig, prepare_pair};
 use tutti::rng::Rng;
@@ -73,6 +73,10 @@ pub struct Arguments {
     /// Leave the probabilities as the system gives them
     #[arg(long)]
     pub no_calibration: bool,
+    /// Give each query cell the label that most of its N nearest query cells have, itself among them, as the published code of CellPredX offers with
+    /// 10; cells that are refused neither vote nor change
+    #[arg(long, value_name = "N")]
+    pub smooth: Option<usize>,
     /// Reference cells that vote on each query cell
     #[arg(long, value_name = "N", default_value_t = 15)]
     pub n_neighbors: usize,
@@ -148,8 +152,12 @@ pub fn run(arguments: &Arguments, started: Instant) -> Result<()> {
     let mut reporter = Reporter::new(arguments.run.quiet);
     let (reference, query) = (arguments.source.read(&arguments.reference)?, arguments.source.read(&arguments.query)?);
     let labels = labels(arguments, &reference, &mut reporter)?;
-    let finer = arguments.finer.as_ref().map(|column| reference.categorical(column)).transpose()?;
-    let truth = arguments.truth.as_ref().map(|column| query.categorical(column)).transpose()?;
+    let finer =
+        arguments.finer.as_ref().map(|column| reference.categorical(column)).transpose()?.map(|finer| finer.without_blank());
+    let truth = arguments.truth.as_ref().map(|column| query.categorical(column)).transpose()?.map(|truth| truth.without_blank());
+    if let Some(n) = arguments.smooth {
+        check_smoothing(n, query.n_cells())?;
+    }
     let split = arguments.split(&labels, plan.seed())?;
     if !split.whole.is_empty() {
         let classes = split.whole.join(", ");
@@ -160,7 +168,10 @@ pub fn run(arguments: &Arguments, started: Instant) -> Result<()> {
 
     let task = Task { arguments, plan: &plan, pair: &pair, labels: &labels, split: &split, started };
     let outcome = system::classify(&task, &mut reporter)?;
-    let found = annotate(&outcome.evidence, &arguments.config())?;
+    let mut found = annotate(&outcome.evidence, &arguments.config())?;
+    if let Some(n) = arguments.smooth {
+        found = task.smoothed(found, &outcome, n)?;
+    }
     let finer = finer.map(|finer| task.finer(&outcome.embedding, &finer, &found.query)).transpose()?;
     found.warnings.iter().for_each(|warning| reporter.on_warning(warning));
     let determinants = match &outcome.classifier {
@@ -189,7 +200,8 @@ pub fn run(arguments: &Arguments, started: Instant) -> Result<()> {
 
 /// The reference's labels without levels that no cell has.
 fn labels(arguments: &Arguments, reference: &AnnData, reporter: &mut Reporter) -> Result<Categorical> {
-    let labels = reference.categorical(&arguments.label)?.drop_unused();
+    let there = reference.categorical(&arguments.label)?.drop_unused();
+    let labels = there.without_blank();
     if labels.is_empty() {
         return Err(CliError::Usage(format!("{} has no cells; give a reference with labels", arguments.reference.display())));
     }
@@ -200,7 +212,9 @@ fn labels(arguments: &Arguments, reference: &AnnData, reporter: &mut Reporter) -
     }
     if n_unlabelled > 0 {
         let (n, label) = (labels.len(), &arguments.label);
-        reporter.on_warning(&format!("{n_unlabelled} of {n} reference cells have no `{label}` and do not vote"));
+        let n_blank = n_unlabelled - there.codes().iter().filter(|code| code.is_none()).count();
+        let blank = if n_blank > 0 { format!(" ({n_blank} of them an empty text, which names no class)") } else { String::new() };
+        reporter.on_warning(&format!("{n_unlabelled} of {n} reference cells have no `{label}`{blank} and do not vote"));
     }
     Ok(labels)
 }
@@ -228,6 +242,7 @@ fn pair(arguments: &Arguments, reference: &AnnData, query: &AnnData) -> Result<P
         min_overlap: arguments.min_overlap,
         batch,
         n_top_genes: arguments.training.hvg,
+        normalization: arguments.training.normalize,
         on_demand: [reference, query].iter().any(|data| matches!(data.x(), Matrix::Disk(_))),
     };
     let names = [&arguments.reference, &arguments.query].map(|path| path.display().to_string());

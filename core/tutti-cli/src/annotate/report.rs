@@ -131,7 +131,7 @@ impl Report<'_> {
     /// The query with columns and embedding, or the columns alone.
     pub fn write(&self, query: &AnnData) -> Result<()> {
         if let Some(determinants) = &self.determinants {
-            determinants.write()?;
+            determinants.write(query.cell_names())?;
         }
         let output = &self.arguments.output;
         if output.extension().is_some_and(|e| e.eq_ignore_ascii_case("h5ad")) {
@@ -181,6 +181,7 @@ impl Report<'_> {
             "max_novelty": found.limits.max_novelty,
             "limits": arguments.limits,
             "limits_by_class": found.by_class,
+            "smoothing": found.smoothing,
             "coverage": found.query.coverage(),
             "n_novel": self.n_unknown(UnknownReason::Novel),
             "n_low_probability": self.n_unknown(UnknownReason::LowProbability),
@@ -232,6 +233,9 @@ impl Report<'_> {
         }));
         lines.extend(self.outcome.method.iter().map(|line| format!("method   {line}")));
         lines.extend(self.limits());
+        lines.extend(found.smoothing.map(|s| {
+            format!("smooth   {} cells take the label that most of the {} around them have", s.n_changed, s.n_neighbors)
+        }));
         lines.extend(self.classes());
         lines.push(format!(
             "coverage {:.1} % of the query keeps its label; refused: {} novel, {} of low probability",

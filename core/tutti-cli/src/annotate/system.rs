@@ -7,8 +7,11 @@ use clap::ValueEnum;
 use ndarray::{Array2, ArrayView2, Axis};
 use serde_json::{Map, Value, json};
 use tutti::data::Categorical;
-use tutti::downstream::{Annotations, ClassEvidence, HoldOut, LevelTransfer, TransferConfig, log_probabilities, transfer_within};
+use tutti::downstream::{
+    Annotated, Annotations, ClassEvidence, HoldOut, LevelTransfer, TransferConfig, log_probabilities, transfer_within,
+};
 use tutti::model::Network;
+use tutti::neighbors::NeighborConfig;
 use tutti::observe::Observer;
 use tutti::preprocess::{PAIR_BATCH, Pair, PcaConfig, pca};
 use tutti::systems::cellpredx::{CellPredX, CellPredXConfig, CellPredXInput, Preset, Scenario};
@@ -214,6 +217,14 @@ impl Task<'_> {
             ClassEvidence::of_network(logits, classes, embedding, self.labels, self.split, &self.transfer())
         };
         Ok(self.threads()?.run(of)?)
+    }
+
+    /// Labels of the query by most of the `n` cells of the query around each.
+    pub fn smoothed(&self, found: Annotated, outcome: &Outcome, n: usize) -> Result<Annotated> {
+        let (_, query) = self.parts(&outcome.embedding);
+        let TransferConfig { metric, method, seed, .. } = self.transfer();
+        let search = NeighborConfig { n_neighbors: n, metric, method, seed };
+        Ok(self.threads()?.run(|| found.smoothed(&outcome.evidence, query, &search))?)
     }
 
     /// Finer labels of the query, inside of those that it is called by.

@@ -13,6 +13,7 @@ use tutti_io::{AnnData, ReadOptions};
 use crate::Result;
 use crate::error::CliError;
 use crate::input::embedding;
+use crate::settings::seed;
 use table::Scored;
 
 /// Arguments of `tutti score`.
@@ -55,7 +56,7 @@ pub struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub threads: usize,
     /// Seed of the clusters
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = seed, allow_negative_numbers = true)]
     pub seed: u64,
 }
 

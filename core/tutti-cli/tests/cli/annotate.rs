@@ -163,6 +163,31 @@ fn classifier_components_batches_and_limits_of_ones_own() {
     let strict = summary("x.csv", &["--system", "pca", "--min-probability", "0.999", "--max-novelty", "1"]);
     assert!(strict["coverage"].as_f64().unwrap() < 0.9 && strict["probability_threshold"].is_null(), "{strict}");
 
+    // Votes of the query's cells around: labels are those of before by hand, but for the cells that are said to have changed.
+    let smooth = summary("smooth.csv", &["--system", "pca", "--no-rejection", "--smooth", "10"]);
+    summary("plain.csv", &["--system", "pca", "--no-rejection"]);
+    let labels = |name: &str| -> Vec<String> {
+        let text = std::fs::read_to_string(at(name)).unwrap();
+        text.lines().skip(1).map(|line| line.split(',').nth(1).unwrap().to_owned()).collect()
+    };
+    let changed = labels("smooth.csv").iter().zip(labels("plain.csv")).filter(|(a, b)| **a != *b).count();
+    assert_eq!(smooth["smoothing"], serde_json::json!({"n_neighbors": 10, "n_changed": changed}));
+    assert!(finer["smoothing"].is_null());
+
+    // What is there is all that counts: depth, by which the batches differ, is gone, and a matrix of 0 and 1 gives the same.
+    let binary = summary("binary.csv", &["--system", "pca", "--normalize", "binarize", "--hvg", "0"]);
+    let done = serde_json::json!({"target_sum": null, "log1p": false, "binarize": true});
+    assert_eq!(binary["input_values"]["preprocessing"], done);
+    let there =
+        Planted { counts: tutti::preprocess::to_memory(&tutti::preprocess::Binarized::new(&data.counts)).unwrap(), ..cells() };
+    for (file, rows) in [("ones.h5ad", &reference), ("other ones.h5ad", &query)] {
+        write(Path::new(&at(file)), &there, rows, &data.gene_names);
+    }
+    let ones = ["annotate", &at("ones.h5ad"), &at("other ones.h5ad"), "--label", "cell_type", "-o", &at("ones.csv"), "--quiet"];
+    ok(&tutti(&[&ones[..], &["--system", "pca", "--hvg", "0"]].concat()));
+    assert_eq!(std::fs::read(at("binary.csv")).unwrap(), std::fs::read(at("ones.csv")).unwrap());
+    assert_ne!(std::fs::read(at("binary.csv")).unwrap(), std::fs::read(at("plain.csv")).unwrap());
+
     let named = |arguments: &[&str], code: i32, expected: &str| {
         let output = annotate("never.csv", arguments);
         let text = error(&output);
@@ -177,7 +202,43 @@ fn classifier_components_batches_and_limits_of_ones_own() {
     named(&["--system", "pca", "--save-model", "m.safetensors"], 2, "--save-model has no effect with --system pca");
     named(&["--system", "pca", "--latent-dim", "5"], 2, "--latent-dim has no effect with --system pca");
     named(&["--orthologues", "none.csv"], 3, "none.csv");
+    named(&["--system", "pca", "--smooth", "2"], 2, "`smooth` must be from 3 to the number of query cells");
+    named(&["--system", "pca", "--normalize", "log"], 2, "give `auto`, `log-normalize` or `binarize`");
+    named(&["--system", "pca", "--seed", "-1"], 2, "a seed is a whole number from 0 to");
+    let logs = Planted { counts: tutti::preprocess::to_memory(&logged(&data.counts)).unwrap(), ..cells() };
+    write(Path::new(&at("logs.h5ad")), &logs, &query, &data.gene_names);
+    let mixed = ["annotate", &at("reference.h5ad"), &at("logs.h5ad"), "--label", "cell_type", "-o", &at("never.csv")];
+    let text = error(&tutti(&[&mixed[..], &["--system", "pca", "--normalize", "log-normalize"]].concat()));
+    assert!(text.contains("logs.h5ad are no counts (log-normalised)") && text.contains("--layer"), "{text}");
     assert!(!Path::new(&at("never.csv")).exists());
+}
+
+fn logged(counts: &Csr) -> tutti::preprocess::Normalized<&Csr> {
+    tutti::preprocess::Normalized::new(counts, None, true).unwrap()
+}
+
+#[test]
+fn an_empty_text_names_no_class() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let data = cells();
+    let (reference, query): (Vec<usize>, Vec<usize>) = (0..900).partition(|i| i / 24 % 3 > 0);
+    let gaps = |i: usize| if i.is_multiple_of(5) { Some("") } else { data.cell_type.value(i) };
+    let blank = Planted { cell_type: Categorical::from_values((0..900).map(gaps)), ..cells() };
+    write(Path::new(&at("reference.h5ad")), &blank, &reference, &data.gene_names);
+    write(Path::new(&at("query.h5ad")), &blank, &query, &data.gene_names);
+    let files = ["annotate", &at("reference.h5ad"), &at("query.h5ad"), "--label", "cell_type", "--truth", "cell_type", "--json"];
+    let output = tutti(&[&files[..], &["-o", &at("out.csv"), "--system", "pca"]].concat());
+    let summary: Value = serde_json::from_str(&ok(&output)).unwrap();
+    let classes: Vec<&String> = summary["predicted"].as_object().unwrap().keys().collect();
+    assert_eq!(classes, ["type_1", "type_2", "type_3", "type_4"]);
+    let n_blank = reference.iter().filter(|i| **i % 5 == 0).count();
+    let expected =
+        format!("{n_blank} of {} reference cells have no `cell_type` ({n_blank} of them an empty text", reference.len());
+    let warned = String::from_utf8_lossy(&output.stderr);
+    assert!(warned.contains(&expected), "{warned}");
+    let n_known = query.iter().filter(|i| **i % 5 > 0).count();
+    assert_eq!(summary["truth"]["coverage"]["n_cells"], n_known);
 }
 
 #[test]
@@ -286,6 +347,38 @@ fn genes_that_the_labels_rest_on_are_the_planted_ones() {
     let by_hand = rows.iter().filter(|row| row[5] == "true").count() as f64 / 80.0;
     assert!((rate - by_hand).abs() < 1e-9 && (found["expected_by_chance"].as_f64().unwrap() - 0.2).abs() < 1e-9, "{found}");
     assert_eq!(found["left_out"], serde_json::json!(["type_9"]));
+
+    // Of each cell that keeps its label: ten genes, mostly those of its type. From the mean, those that it lacks count too.
+    let cell_genes = |baseline: &str| {
+        let more =
+            ["--genes", &at("g.csv"), "--cell-genes", &at("cells.csv"), "--top-cell-genes", "10", "--gene-baseline", baseline];
+        let summary: Value =
+            serde_json::from_str(&ok(&annotate(&[&system[..], &more, &["--json", "--quiet"]].concat()))).unwrap();
+        let table = std::fs::read_to_string(at("cells.csv")).unwrap();
+        assert!(table.starts_with("cell,class,gene,rank,attribution\n"), "{table}");
+        let rows: Vec<Vec<String>> = table.lines().skip(1).map(|line| line.split(',').map(str::to_owned).collect()).collect();
+        let kept = (summary["coverage"].as_f64().unwrap() * query.len() as f64).round() as usize;
+        assert_eq!(rows.len(), 10 * kept);
+        let names: std::collections::HashSet<&String> = rows.iter().map(|row| &row[0]).collect();
+        assert_eq!(names.len(), kept);
+        rows
+    };
+    let rows = cell_genes("zero");
+    let number = |text: &str| text.rsplit('_').next().unwrap().parse::<usize>().unwrap();
+    let counts = data.counts.to_dense();
+    let expressed = |row: &&Vec<String>| counts[[number(&row[0]) - 1, number(&row[2]) - 1]] > 0.0;
+    assert!(rows.iter().all(|row| expressed(&row)), "from no expression, genes without any add nothing");
+    let own = rows.iter().filter(|row| (number(&row[2]) - 1) / 40 == number(&row[1]) - 1).count();
+    assert!(own as f64 > 0.6 * rows.len() as f64, "{own} of {}, 0.13 by chance", rows.len());
+    let sizes: Vec<f64> = rows[..10].iter().map(|row| row[4].parse::<f64>().unwrap().abs()).collect();
+    assert!(sizes.is_sorted_by(|a, b| a >= b), "{sizes:?}");
+    let from_mean = cell_genes("mean");
+    assert!(from_mean.iter().any(|row| !expressed(&row)));
+    assert!(error(&annotate(&[&system[..], &["--cell-genes", "x.csv"]].concat())).contains("--genes"));
+    assert!(
+        error(&annotate(&[&system[..], &["--genes", "x.csv", "--gene-baseline", "median"]].concat()))
+            .contains("`zero` or `mean`")
+    );
 
     let concord = [&FAST[..], &["--set", "use_classifier=true"], &by_markers].concat();
     let human = ok(&annotate(&concord));

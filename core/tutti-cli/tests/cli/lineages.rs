@@ -76,13 +76,18 @@ fn what_is_wrong_with_lineages_is_named() {
     let lcl = |more: &[&str]| {
         error(&tutti(&[&["lcl", input.to_str().unwrap(), "-o", output.to_str().unwrap(), "--quiet"], more].concat()))
     };
-    let cases: [(&[&str], &str); 18] = [
+    let cases: [(&[&str], &str); 20] = [
         (&["--lineage", "clone"], "`clone` is neither an obs column nor in obsm; the columns are: tech, cell_type"),
         (&["--lineage", "tech", "--n-pairs", "1"], "n_pairs"),
         (&["--lineage", "tech", "--set", "latent_dimm=3"], "`latent_dimm` is no setting"),
         (&["--lineage", "tech", "--time", "tech"], "--fate"),
         (&["--lineage", "tech", "--mode", "transductive", "--set", "entropy_weight=0"], "transductive"),
         (&["--lineage", "tech", "--time", "tech", "--fate", "cell_type", "--early", "day 9"], "no cell has the time `day 9`"),
+        (
+            &["--lineage", "tech", "--time", "tech", "--fate", "cell_type", "--early", "batch_2", "--final", "batch_2"],
+            "`early` has the final time `batch_2`",
+        ),
+        (&["--lineage", "tech", "--seed", "-3"], "a seed is a whole number from 0 to"),
         (&["--lineage", "one"], "cells.h5ad: 1 lineages have two cells or more, of 1 that any cell has"),
         (&["--lineage", "X_pca"], "cells.h5ad: obsm `X_pca`: cell number 2 has a value below 0, which is no count of a barcode"),
         (&["--lineage", "tech", "--time", "tech", "--fate", "one"], "are of 1 types (only)"),

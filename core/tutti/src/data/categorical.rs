@@ -112,6 +112,16 @@ impl Categorical {
         Self { codes, levels }
     }
 
+    /// The same column in which cells whose category is empty, or blanks alone, have none: tables of text write a missing value so.
+    pub fn without_blank(&self) -> Self {
+        let blank: Vec<bool> = self.levels.iter().map(|level| level.trim().is_empty()).collect();
+        if !blank.contains(&true) {
+            return self.clone();
+        }
+        let codes = self.codes.iter().map(|code| code.filter(|c| !blank[*c as usize])).collect();
+        Self { codes, levels: self.levels.clone() }.drop_unused()
+    }
+
     /// The cells `rows`, with all levels.
     pub fn select(&self, rows: &[usize]) -> Self {
         Self { codes: rows.iter().map(|i| self.codes[*i]).collect(), levels: self.levels.clone() }
@@ -147,6 +157,16 @@ fn next_number(text: &str) -> (&str, &str, &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn blank_categories_are_missing_values() {
+        let column =
+            Categorical::new([0, 1, 2, 0, 3].map(Some).to_vec(), ["b", "", " ", "a"].map(String::from).to_vec()).unwrap();
+        let named = column.without_blank();
+        assert_eq!((0..5).map(|i| named.value(i)).collect::<Vec<_>>(), [Some("b"), None, None, Some("b"), Some("a")]);
+        assert_eq!(named.levels(), ["b", "a"]);
+        assert_eq!(named.without_blank(), named);
+    }
 
     #[test]
     fn levels_do_not_depend_on_the_order_of_cells() {

@@ -1,5 +1,6 @@
 //! From what any system says of the classes of cells to a table of labels with calibrated probabilities and chosen limits.
 
+use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
 use super::calibration::{Temperature, fit_temperature};
@@ -7,7 +8,7 @@ use super::evidence::{CellEvidence, ClassEvidence};
 use super::label_transfer::median;
 use super::limits::{Choice, ClassLimits, LimitScope};
 use super::rejection::Threshold;
-use super::{Annotations, Rejection};
+use super::{Annotations, Rejection, Smoothing};
 use crate::error::{Error, Result};
 
 /// A limit beyond which cells are unknown.
@@ -109,6 +110,8 @@ pub struct Annotated {
     pub limits: Rejection,
     /// The limits of each class, in the order of the evidence's; empty where one holds for all.
     pub by_class: Vec<ClassLimits>,
+    /// What smoothing did, where [`Annotated::smoothed`] was asked for.
+    pub smoothing: Option<Smoothing>,
     /// What a user should know.
     pub warnings: Vec<String>,
 }
@@ -167,6 +170,7 @@ pub fn annotate(evidence: &ClassEvidence, config: &AnnotateConfig) -> Result<Ann
         novelty_threshold: overall.novelty,
         limits,
         by_class,
+        smoothing: None,
         warnings,
     })
 }
@@ -212,9 +216,14 @@ fn check(evidence: &ClassEvidence, config: &AnnotateConfig) -> Result<()> {
     Ok(())
 }
 
-fn table(part: &CellEvidence, evidence: &ClassEvidence, temperature: Option<Temperature>) -> Result<Annotations> {
+/// Probabilities at a temperature; as the system gives them without one.
+pub(super) fn calibrated(part: &CellEvidence, temperature: Option<Temperature>) -> Result<Array2<f32>> {
     let plain = Temperature { temperature: 1.0, nll_before: 0.0, nll_after: 0.0, n_cells: 0, at_limit: false };
-    let probabilities = temperature.unwrap_or(plain).probabilities(part.logits.view())?;
+    temperature.unwrap_or(plain).probabilities(part.logits.view())
+}
+
+fn table(part: &CellEvidence, evidence: &ClassEvidence, temperature: Option<Temperature>) -> Result<Annotations> {
+    let probabilities = calibrated(part, temperature)?;
     Annotations::new(probabilities.view(), &evidence.classes)?.with_distances(part.novelty.clone(), None)
 }
 

@@ -31,10 +31,11 @@ impl UnknownReason {
     }
 }
 
-/// One value per cell in every part. A label is always the likeliest class; what makes it doubtful stands beside it.
+/// One value per cell in every part. A label is the likeliest class, or after [`super::Annotated::smoothed`] that of most cells around; what makes it
+/// doubtful stands beside it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Annotations {
-    /// The likeliest class, the first of equal ones.
+    /// The likeliest class, the first of equal ones; see above.
     pub label: Categorical,
     /// Its probability, 0 to 1.
     pub probability: Vec<f32>,
@@ -177,6 +178,22 @@ impl Annotations {
         };
         self.reason = (0..self.n_cells()).map(reason).collect();
         self
+    }
+
+    /// With these labels, codes of the levels there are, their probabilities, and the likeliest other class; all else as it was.
+    pub(super) fn renamed(mut self, codes: &[u32], probabilities: ArrayView2<'_, f32>) -> Result<Self> {
+        let other = |i: usize| {
+            let row = probabilities.row(i);
+            let others = (0..row.len()).filter(|c| *c != codes[i] as usize);
+            others.reduce(|best, c| if row[c] > row[best] { c } else { best })
+        };
+        let second: Vec<Option<usize>> = (0..codes.len()).map(other).collect();
+        let levels = self.label.levels().to_vec();
+        self.probability = codes.iter().enumerate().map(|(i, c)| probabilities[[i, *c as usize]]).collect();
+        self.runner_up_probability = second.iter().enumerate().map(|(i, c)| c.map_or(0.0, |c| probabilities[[i, c]])).collect();
+        self.label = Categorical::new(codes.iter().map(|c| Some(*c)).collect(), levels.clone())?;
+        self.runner_up = Categorical::new(second.into_iter().map(|c| c.map(|c| c as u32)).collect(), levels)?;
+        Ok(self)
     }
 
     /// Number of cells.

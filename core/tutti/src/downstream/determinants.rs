@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::integrated_gradients::{GradientConfig, Target, integrated_gradients};
+use super::integrated_gradients::{GradientConfig, Target, gradients_by_block, integrated_gradients};
 use crate::data::{Categorical, CellSource};
 use crate::error::{Error, Result};
 use crate::model::Network;
@@ -71,24 +71,9 @@ pub fn determinant_genes(
     labels: &Categorical,
     config: &DeterminantConfig,
 ) -> Result<Vec<ClassDeterminants>> {
-    for (name, value) in [("n_top", config.n_top), ("n_genes", config.n_genes), ("max_cells", config.max_cells)] {
-        if value == 0 {
-            return Err(Error::argument(name, "must be at least 1 (got 0)", "leave it out for the default"));
-        }
-    }
-    if labels.len() != source.n_cells() {
-        let problem = format!("labels of {} cells for {} cells", labels.len(), source.n_cells());
-        return Err(Error::data(problem, "give the class of each cell"));
-    }
-    let rng = Rng::new(config.seed);
     let mut out = Vec::new();
-    for (code, class) in labels.levels().iter().enumerate() {
-        let members: Vec<usize> = (0..labels.len()).filter(|i| labels.codes()[*i] == Some(code as u32)).collect();
-        if members.is_empty() {
-            continue;
-        }
-        let mut rows = rng.stream("cells to attribute", 0, code as u64).choose(&members, config.max_cells.min(members.len()));
-        rows.sort_unstable();
+    for (code, rows) in cells_by_class(source, labels, config)? {
+        let class = &labels.levels()[code];
         let found = integrated_gradients(network, source, &rows, &Target::Class(code), &config.gradients)?;
         let n = rows.len() as f32;
         let absolute = found.mean_absolute();
@@ -108,6 +93,65 @@ pub fn determinant_genes(
             completeness_error: found.completeness_error.iter().sum::<f32>() / n,
         });
     }
+    Ok(out)
+}
+
+/// Codes of the classes that have cells, each with the cells that are looked at, ascending.
+fn cells_by_class(source: &dyn CellSource, labels: &Categorical, config: &DeterminantConfig) -> Result<Vec<(usize, Vec<usize>)>> {
+    for (name, value) in [("n_top", config.n_top), ("n_genes", config.n_genes), ("max_cells", config.max_cells)] {
+        if value == 0 {
+            return Err(Error::argument(name, "must be at least 1 (got 0)", "leave it out for the default"));
+        }
+    }
+    if labels.len() != source.n_cells() {
+        let problem = format!("labels of {} cells for {} cells", labels.len(), source.n_cells());
+        return Err(Error::data(problem, "give the class of each cell"));
+    }
+    let rng = Rng::new(config.seed);
+    let of_class = |code: usize| {
+        let members: Vec<usize> = (0..labels.len()).filter(|i| labels.codes()[*i] == Some(code as u32)).collect();
+        let mut rows = rng.stream("cells to attribute", 0, code as u64).choose(&members, config.max_cells.min(members.len()));
+        rows.sort_unstable();
+        (code, rows)
+    };
+    Ok((0..labels.n_levels()).map(of_class).filter(|(_, rows)| !rows.is_empty()).collect())
+}
+
+/// Genes of one cell.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CellDeterminants {
+    /// Row of the cell.
+    pub cell: usize,
+    /// Name of its class.
+    pub class: String,
+    /// Genes with their attributions to the probability of the class, those of the largest absolute value first; genes without any are left out.
+    pub genes: Vec<(usize, f32)>,
+}
+
+/// Genes on which the probability of the class rests in each cell by itself: the `n_top` of the largest absolute attribution, of all labelled cells or
+/// `max_cells` of each class, by ascending cell. `n_genes` is not used. Arguments as in [`determinant_genes`], which sums these up.
+///
+/// Memory: what is returned, and the attributions of 256 cells.
+///
+/// # Errors
+/// As [`determinant_genes`].
+pub fn determinant_genes_of_cells(
+    network: &dyn Network,
+    source: &dyn CellSource,
+    labels: &Categorical,
+    config: &DeterminantConfig,
+) -> Result<Vec<CellDeterminants>> {
+    let mut out: Vec<CellDeterminants> = Vec::new();
+    for (code, rows) in cells_by_class(source, labels, config)? {
+        gradients_by_block(network, source, &rows, &Target::Class(code), &config.gradients, |rows, found| {
+            out.extend(rows.iter().enumerate().map(|(i, cell)| CellDeterminants {
+                cell: *cell,
+                class: labels.levels()[code].clone(),
+                genes: found.top(i, config.n_top).into_iter().filter(|(_, value)| *value != 0.0).collect(),
+            }));
+        })?;
+    }
+    out.sort_by_key(|found| found.cell);
     Ok(out)
 }
 
@@ -172,6 +216,7 @@ mod tests {
 
     use super::*;
     use crate::data::Csr;
+    use crate::downstream::Baseline;
     use crate::ops::sparse_batch::SparseBatch;
 
     /// Two classes; the logit of the first is gene 0 less gene 1, that of the second 0.
@@ -216,6 +261,31 @@ mod tests {
         let b = &found[1].genes[0];
         assert!(b.gene == 1 && (b.attribution - (sigmoid(2.0) - 0.5)).abs() < 1e-5, "{b:?}");
         assert!(found[0].completeness_error < 1e-5);
+
+        // Of each cell by itself: the third has gene B alone, the first gene A.
+        let of_cells = determinant_genes_of_cells(&network, &x, &labels, &config).unwrap();
+        let first: Vec<_> = of_cells.iter().map(|c| (c.cell, c.class.as_str(), c.genes[0].0)).collect();
+        assert_eq!(first, [(0, "a", 0), (1, "a", 0), (2, "b", 1)]);
+        for (found, logit) in of_cells.iter().zip([2.0f32, 2.9, 2.0]) {
+            let genes: f32 = found.genes.iter().map(|(_, v)| v).sum();
+            assert!(found.cell == 1 || (genes - (sigmoid(logit) - 0.5)).abs() < 1e-5, "{found:?}");
+        }
+        let both = determinant_genes_of_cells(&network, &x, &labels, &DeterminantConfig { n_top: 3, ..config }).unwrap();
+        // Gene C moves no logit.
+        assert_eq!(both.iter().map(|c| c.genes.len()).collect::<Vec<_>>(), [1, 2, 1]);
+        let all: f32 = both[1].genes.iter().map(|(_, v)| v).sum();
+        assert!((all - (sigmoid(2.9) - 0.5)).abs() < 1e-5 && both[1].genes[1].1 < 0.0, "{both:?}");
+        // From the mean cell, (1.25, 0.525, 4), the first cell adds gene A and, by having none, lacks gene B.
+        let from_mean = DeterminantConfig {
+            n_top: 3,
+            gradients: GradientConfig { baseline: Baseline::named("mean").unwrap(), n_steps: 50 },
+            ..config
+        };
+        let mean = determinant_genes_of_cells(&network, &x, &labels, &from_mean).unwrap();
+        let sum: f32 = mean[0].genes.iter().map(|(_, v)| v).sum();
+        assert!((sum - (sigmoid(2.0) - sigmoid(1.25 - 0.525))).abs() < 1e-5, "{mean:?}");
+        assert!(mean[0].genes.iter().all(|(_, v)| *v > 0.0) && mean[0].genes.len() == 2, "{mean:?}");
+        assert!(Baseline::named("none").unwrap_err().to_string().contains("give `zero` or `mean`"));
 
         let hits = key_gene_hit_rate(&found[0], &network.0, &["A", "C", "X"]);
         assert_eq!(hits, KeyGeneHits { n_markers: 2, n_hits: 1, rate: 0.5, chance: 1.0 / 3.0 });

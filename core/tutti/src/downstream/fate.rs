@@ -73,7 +73,7 @@ impl FateTargets {
     ///
     /// # Errors
     /// [`Error::Data`] for columns of other cells, a time that no cell has, final cells of fewer than two types, or no early cell with enough
-    /// final relatives.
+    /// final relatives; [`Error::Argument`] for an early time that is the final one.
     pub fn new(lineages: &Lineages, time: &Categorical, fate: &Categorical, times: &FateTimes) -> Result<Self> {
         if time.len() != lineages.n_cells() || fate.len() != lineages.n_cells() {
             let problem = format!("lineages of {} cells, times of {}, fates of {}", lineages.n_cells(), time.len(), fate.len());
@@ -84,6 +84,10 @@ impl FateTargets {
                 let fix = format!("the times are: {}", time.drop_unused().levels().join(", "));
                 return Err(Error::data(format!("no cell has the time `{wanted}`"), fix));
             }
+        }
+        if times.early.contains(&times.last) {
+            let problem = format!("has the final time `{}`: its cells would tell of themselves", times.last);
+            return Err(Error::argument("early", problem, "give times before it, or another final one"));
         }
         let is_final = |i: &usize| time.value(*i) == Some(&times.last);
         let of_final = |i: usize| fate.value(i).filter(|name| is_final(&i) && !name.trim().is_empty());

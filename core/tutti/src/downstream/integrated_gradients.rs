@@ -29,7 +29,7 @@ pub enum Target {
     PredictedClass,
 }
 
-/// Expression from which the path to a cell starts.
+/// Expression from which the path to a cell starts; `zero` or `mean` in settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Baseline {
@@ -38,6 +38,20 @@ pub enum Baseline {
     Zero,
     /// The mean over all cells of the source: every gene has an attribution in every cell.
     Mean,
+}
+
+impl Baseline {
+    /// By its name, `zero` or `mean`.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for another name.
+    pub fn named(name: &str) -> Result<Self> {
+        match name {
+            "zero" => Ok(Self::Zero),
+            "mean" => Ok(Self::Mean),
+            _ => Err(Error::argument("baseline", format!("is `{name}`"), "give `zero` or `mean`")),
+        }
+    }
 }
 
 /// Settings of [`integrated_gradients`].
@@ -69,6 +83,10 @@ pub struct Attribution {
 }
 
 impl Attribution {
+    fn empty(n_genes: usize) -> Self {
+        Self { values: Csr::empty(n_genes), scalar: Vec::new(), baseline: Vec::new(), completeness_error: Vec::new() }
+    }
+
     /// Mean over cells of the absolute attribution of each gene.
     pub fn mean_absolute(&self) -> Array1<f32> {
         let mut sum = Array1::<f64>::zeros(self.values.n_cols());
@@ -116,20 +134,46 @@ pub fn integrated_gradients(
     config: &GradientConfig,
 ) -> Result<Attribution> {
     let n_genes = network.genes().len();
+    let mut out = Attribution::empty(n_genes);
+    gradients_by_block(network, source, rows, target, config, |_, block| {
+        (0..block.values.n_rows()).for_each(|i| {
+            let (genes, values) = block.values.row(i);
+            out.values.push_row(genes.iter().copied().zip(values.iter().copied()));
+        });
+        out.scalar.extend(block.scalar);
+        out.baseline.extend(block.baseline);
+        out.completeness_error.extend(block.completeness_error);
+    })?;
+    Ok(out)
+}
+
+/// As [`integrated_gradients`], without keeping them: `each` gets the rows of a block of 256 cells and their attributions.
+///
+/// # Errors
+/// As [`integrated_gradients`].
+pub(super) fn gradients_by_block(
+    network: &dyn Network,
+    source: &dyn CellSource,
+    rows: &[usize],
+    target: &Target,
+    config: &GradientConfig,
+    mut each: impl FnMut(&[usize], Attribution),
+) -> Result<()> {
+    let n_genes = network.genes().len();
     if source.n_genes() != n_genes {
         let problem = format!("the data have {} genes, the model {n_genes}", source.n_genes());
         return Err(Error::data(problem, "put the genes in the model's order with `GeneAlignment`"));
     }
     let path = Path::new(network, source, target, config)?;
-    let mut out =
-        Attribution { values: Csr::empty(n_genes), scalar: Vec::new(), baseline: Vec::new(), completeness_error: Vec::new() };
     let mut x = Csr::empty(n_genes);
     for block in rows.chunks(BLOCK) {
         source.read_rows(block, &mut x)?;
         let x = Arc::new(SparseBatch::without_gradient(std::mem::take(&mut x)));
+        let mut out = Attribution::empty(n_genes);
         path.attribute(&x, &mut out)?;
+        each(block, out);
     }
-    Ok(out)
+    Ok(())
 }
 
 struct Path<'a> {

@@ -19,6 +19,7 @@ mod limits;
 mod lineage_pairs;
 mod pseudotime;
 mod rejection;
+mod smoothing;
 mod umap;
 
 pub use annotate::{AnnotateConfig, Annotated, Limit, annotate};
@@ -27,8 +28,8 @@ pub use calibration::{TEMPERATURES, Temperature, fit_temperature, log_probabilit
 pub use cluster::{KMeans, KMeansConfig, k_means};
 pub use communities::{Communities, CommunityConfig, leiden, leiden_at, louvain, modularity};
 pub use determinants::{
-    ClassDeterminants, DeterminantConfig, DeterminantGene, KeyGeneHits, KeyGeneReport, determinant_genes, key_gene_hit_rate,
-    key_gene_hit_rates,
+    CellDeterminants, ClassDeterminants, DeterminantConfig, DeterminantGene, KeyGeneHits, KeyGeneReport, determinant_genes,
+    determinant_genes_of_cells, key_gene_hit_rate, key_gene_hit_rates,
 };
 pub use differential::{GeneTest, markers, wilcoxon};
 pub use evidence::{CellEvidence, ClassEvidence};
@@ -49,4 +50,5 @@ pub use limits::{ClassLimits, LimitScope};
 pub use lineage_pairs::{LineagePairConfig, MOST_PAIRED_CELLS, PairVotes, SizeRule, lineage_pairs};
 pub use pseudotime::{diffusion_pseudotime, graph_pseudotime, medoid};
 pub use rejection::{KnownSide, Threshold, rejection_threshold};
+pub use smoothing::{Smoothing, check_smoothing};
 pub use umap::{UmapConfig, umap, umap_of_graph};

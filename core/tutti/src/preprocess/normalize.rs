@@ -1,4 +1,4 @@
-//! Scaling to a common total, and log(1 + x), as rows are read.
+//! Scaling to a common total and log(1 + x), or presence alone, as rows are read.
 
 use std::ops::Range;
 
@@ -107,6 +107,49 @@ impl<S: CellSource> CellSource for Normalized<S> {
     }
 }
 
+/// A source whose values above 0 read as 1: whether a gene or peak was seen at all.
+#[derive(Debug, Clone)]
+pub struct Binarized<S>(S);
+
+impl<S: CellSource> Binarized<S> {
+    /// The matrix behind it stays as it is. Values that are not above 0 read as 0.
+    pub fn new(source: S) -> Self {
+        Self(source)
+    }
+
+    fn transform(rows: &mut Csr) {
+        for i in 0..rows.n_rows() {
+            rows.row_mut(i).1.iter_mut().for_each(|v| *v = f32::from(u8::from(*v > 0.0)));
+        }
+    }
+}
+
+impl<S: CellSource> CellSource for Binarized<S> {
+    fn n_cells(&self) -> usize {
+        self.0.n_cells()
+    }
+
+    fn n_genes(&self) -> usize {
+        self.0.n_genes()
+    }
+
+    fn nnz(&self) -> Option<usize> {
+        self.0.nnz()
+    }
+
+    fn read_rows(&self, rows: &[usize], out: &mut Csr) -> Result<()> {
+        self.0.read_rows(rows, out)?;
+        Self::transform(out);
+        Ok(())
+    }
+
+    fn read_range(&self, rows: Range<usize>, out: &mut Csr) -> Result<()> {
+        self.0.read_range(rows, out)?;
+        Self::transform(out);
+        Ok(())
+    }
+}
+
 /// The whole source as one matrix in memory.
 ///
 /// # Errors
@@ -127,6 +170,17 @@ pub fn to_memory(source: &dyn CellSource) -> Result<Csr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_there_reads_as_one() {
+        let x = Csr::from_dense(ndarray::arr2(&[[1.0, 0.0, 3.0], [0.0, 0.25, 0.0], [0.0, 0.0, 0.0]]).view()).unwrap();
+        let there = Binarized::new(&x);
+        let expected = ndarray::arr2(&[[1.0, 0.0, 1.0], [0.0, 1.0, 0.0], [0.0, 0.0, 0.0]]);
+        assert_eq!(to_memory(&there).unwrap().to_dense(), expected);
+        let mut rows = Csr::empty(3);
+        there.read_rows(&[1, 0], &mut rows).unwrap();
+        assert_eq!(rows.to_dense(), ndarray::arr2(&[[0.0, 1.0, 0.0], [1.0, 0.0, 1.0]]));
+    }
 
     #[test]
     fn totals_become_equal_and_empty_cells_stay() {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{Origin, PrepareConfig, Prepared, Preprocessing, ValueKind, checked_values, prepare};
+use super::{Normalization, Origin, PrepareConfig, Prepared, Preprocessing, ValueKind, checked_values, prepare};
 use crate::data::{Categorical, CellSource, Cells, GeneAlignment, GeneSubset, OrthologueSummary, Orthologues, Stacked};
 use crate::error::{Error, Result};
 
@@ -22,13 +22,22 @@ pub struct PairConfig<'a> {
     pub batch: [Option<&'a str>; 2],
     /// As in [`PrepareConfig`].
     pub n_top_genes: Option<usize>,
+    /// As in [`PrepareConfig`], of both.
+    pub normalization: Normalization,
     /// As in [`PrepareConfig`].
     pub on_demand: bool,
 }
 
 impl Default for PairConfig<'_> {
     fn default() -> Self {
-        Self { orthologues: None, min_overlap: 0.3, batch: [None; 2], n_top_genes: None, on_demand: false }
+        Self {
+            orthologues: None,
+            min_overlap: 0.3,
+            batch: [None; 2],
+            n_top_genes: None,
+            normalization: Normalization::Auto,
+            on_demand: false,
+        }
     }
 }
 
@@ -77,7 +86,11 @@ pub fn prepare_pair<'a>(
     let (columns, genes) = shared_genes(reference, query, config)?;
     let mut notes = Vec::new();
     let raw = kinds.map(|kind| kind == ValueKind::RawCounts);
-    if raw[0] != raw[1] {
+    for (kind, origin) in kinds.into_iter().zip(origins) {
+        config.normalization.of(kind, origin)?;
+    }
+    let mixed = raw[0] != raw[1] && config.normalization == Normalization::Auto;
+    if mixed {
         let (counts, logs) = if raw[0] { ("reference", "query") } else { ("query", "reference") };
         notes.push(format!(
             "the {counts} has counts and the {logs} none: the counts are scaled to 10000 per cell over all genes and log(1 + x) is taken, the values of the \
@@ -90,14 +103,18 @@ pub fn prepare_pair<'a>(
         Ok::<_, Error>(GeneSubset::new(source, &columns.iter().map(|c| Some(*c)).collect::<Vec<_>>()))
     };
     let (of_reference, of_query): (Vec<usize>, Vec<usize>) = columns.into_iter().unzip();
-    let mixed = raw[0] != raw[1];
     let stacked = Stacked::new(vec![part(reference, raw[0] && mixed, &of_reference)?, part(query, raw[1] && mixed, &of_query)?])?;
     let names = |cells: &Cells<'_>, side: &str| cells.cell_names().iter().map(|n| format!("{side}:{n}")).collect::<Vec<_>>();
     let cell_names = [names(reference, "reference"), names(query, "query")].concat();
     let gene_names = of_reference.iter().map(|g| reference.gene_names()[*g].clone()).collect();
     let joined = Cells::new(stacked, cell_names, gene_names)?.with_column(PAIR_BATCH, batches(reference, query, config)?)?;
-    let options =
-        PrepareConfig { batch: Some(PAIR_BATCH), n_top_genes: config.n_top_genes, features: None, on_demand: config.on_demand };
+    let options = PrepareConfig {
+        batch: Some(PAIR_BATCH),
+        n_top_genes: config.n_top_genes,
+        features: None,
+        normalization: config.normalization,
+        on_demand: config.on_demand,
+    };
     let both = format!("{} and {}", origins[0].name, origins[1].name);
     let (cells, mut prepared) = prepare(&joined, &options, Origin { name: &both, choose: origins[0].choose })?;
     prepared.notes.splice(..0, notes);
@@ -209,6 +226,19 @@ mod tests {
         assert!((&dense(&pair) - &expected).iter().all(|d| d.abs() < 1e-5), "{}", dense(&pair));
         assert!(pair.prepared.notes[0].contains("the reference has counts and the query none"));
         assert_eq!(pair.cells.column(PAIR_BATCH).unwrap().levels(), ["query", "reference: x", "reference: y"]);
+    }
+
+    #[test]
+    fn counts_beside_logs_are_binarised_alike_and_never_scaled_twice() {
+        let reference = cells(array![[1.0, 5.0], [2.0, 0.0]], &["A", "B"]);
+        let query = cells(array![[0.0, 1.25]], &["B", "A"]);
+        let config = PairConfig { normalization: Normalization::Binarize, ..Default::default() };
+        let pair = prepare_pair(&reference, &query, &config, ORIGINS).unwrap();
+        assert_eq!(dense(&pair), array![[1.0, 1.0], [1.0, 0.0], [1.0, 0.0]]);
+        assert_eq!((pair.prepared.preprocessing, pair.prepared.notes.len()), (Preprocessing::BINARY, 0));
+        let log = PairConfig { normalization: Normalization::LogNormalize, ..Default::default() };
+        let refused = prepare_pair(&reference, &query, &log, ORIGINS).err().unwrap().to_string();
+        assert!(refused.contains("the values of b.h5ad are no counts"), "{refused}");
     }
 
     #[test]

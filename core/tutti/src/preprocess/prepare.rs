@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{HvgConfig, HvgFlavor, Normalized, TargetSum, ValueKind, ValueSummary, highly_variable_genes, summarise, to_memory};
+use super::{
+    Binarized, HvgConfig, HvgFlavor, Normalized, TargetSum, ValueKind, ValueSummary, highly_variable_genes, summarise, to_memory,
+};
 use crate::data::{Categorical, CellSource, Cells, GeneAlignment, GeneSubset};
 use crate::error::{Error, Result};
 
@@ -21,11 +23,17 @@ pub struct Preprocessing {
     pub target_sum: Option<f64>,
     /// Whether log(1 + x) was taken.
     pub log1p: bool,
+    /// Whether values above 0 were taken as 1; then nothing else was done.
+    #[serde(default)]
+    pub binarize: bool,
 }
 
 impl Preprocessing {
     /// What counts go through: scaled to 10,000 per cell, log(1 + x).
-    pub const COUNTS: Self = Self { target_sum: Some(TARGET_SUM), log1p: true };
+    pub const COUNTS: Self = Self { target_sum: Some(TARGET_SUM), log1p: true, binarize: false };
+
+    /// Whether a gene or peak was seen at all.
+    pub const BINARY: Self = Self { target_sum: None, log1p: false, binarize: true };
 
     /// What values of this kind are trained on after.
     pub fn of(kind: ValueKind) -> Self {
@@ -37,6 +45,9 @@ impl Preprocessing {
     /// # Errors
     /// What the source fails at.
     pub fn apply<'a>(self, source: Arc<dyn CellSource + 'a>) -> Result<Arc<dyn CellSource + 'a>> {
+        if self.binarize {
+            return Ok(Arc::new(Binarized::new(source)));
+        }
         Ok(match (self.target_sum, self.log1p) {
             (None, false) => source,
             (target, log1p) => Arc::new(Normalized::new(source, target.map(|t| TargetSum::Fixed(t as f32)), log1p)?),
@@ -45,6 +56,10 @@ impl Preprocessing {
 
     /// What to do with new values so that they are like those of training, and a word where that is not what was done there.
     fn repeated(self, kind: ValueKind) -> (Self, Option<String>) {
+        if self.binarize {
+            // Of counts and of logarithms alike.
+            return (self, None);
+        }
         match (self.log1p, kind == ValueKind::RawCounts) {
             (true, false) => {
                 let note = "the model was trained on counts; these values are no counts and are taken as log-normalised already";
@@ -55,6 +70,51 @@ impl Preprocessing {
                 (Self::COUNTS, Some(note.to_owned()))
             }
             _ => (self, None),
+        }
+    }
+}
+
+/// What is done to values before training; `auto`, `log-normalize` or `binarize` in settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Normalization {
+    /// Counts are scaled to 10,000 per cell and log(1 + x) is taken; other values stay as they are.
+    #[default]
+    Auto,
+    /// The same, and values that are logarithms already, or anything but counts, are refused.
+    LogNormalize,
+    /// Values above 0 become 1, whatever they were: whether a gene, peak or protein was seen at all. CellPredX's published run from CITE-seq to ASAP-seq
+    /// does so. Highly variable genes are picked by the values of before. For peaks alone, TF-IDF ([`super::lsi()`]) keeps more.
+    Binarize,
+}
+
+impl Normalization {
+    /// All of them with their names.
+    pub const ALL: [(Normalization, &str); 3] =
+        [(Normalization::Auto, "auto"), (Normalization::LogNormalize, "log-normalize"), (Normalization::Binarize, "binarize")];
+
+    /// By its name.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for another name.
+    pub fn named(name: &str) -> Result<Self> {
+        let known = Self::ALL.iter().find(|(_, n)| *n == name).map(|(normalization, _)| *normalization);
+        known.ok_or_else(|| Error::argument("normalize", format!("is `{name}`"), "give `auto`, `log-normalize` or `binarize`"))
+    }
+
+    /// What values of this kind go through.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] where these cannot be log-normalised.
+    pub fn of(self, kind: ValueKind, origin: Origin<'_>) -> Result<Preprocessing> {
+        match self {
+            Self::Auto => Ok(Preprocessing::of(kind)),
+            Self::Binarize => Ok(Preprocessing::BINARY),
+            Self::LogNormalize if matches!(kind, ValueKind::RawCounts | ValueKind::Binary) => Ok(Preprocessing::COUNTS),
+            Self::LogNormalize => {
+                let problem = format!("is log-normalize, but the values of {} are no counts ({kind})", origin.name);
+                Err(Error::argument("normalize", problem, format!("choose counts with {}, or leave it out", origin.choose)))
+            }
         }
     }
 }
@@ -77,6 +137,8 @@ pub struct PrepareConfig<'a> {
     pub n_top_genes: Option<usize>,
     /// These genes, in this order, instead of highly variable ones.
     pub features: Option<&'a [String]>,
+    /// What is done to the values.
+    pub normalization: Normalization,
     /// Leaves the values where they are and transforms each mini-batch, for files larger than memory. Otherwise what is trained on is
     /// transformed once, 8 bytes per value, unless it needs no change.
     pub on_demand: bool,
@@ -116,11 +178,11 @@ pub fn prepare<'a>(cells: &Cells<'a>, config: &PrepareConfig<'_>, origin: Origin
             cells.cell_names()[first]
         ));
     }
-    let preprocessing = Preprocessing::of(values.kind);
+    let preprocessing = config.normalization.of(values.kind, origin)?;
     let source = preprocessing.apply(cells.shared_source())?;
     let (selected, gene_selection) = select_genes(cells, &*source, raw, config, &mut notes)?;
     let genes: Vec<String> = selected.iter().map(|g| cells.gene_names()[*g].clone()).collect();
-    let ready = if !raw && genes == cells.gene_names() {
+    let ready = if preprocessing == Preprocessing::default() && genes == cells.gene_names() {
         cells.clone()
     } else {
         let subset = GeneSubset::new(source, &selected.iter().map(|g| Some(*g)).collect::<Vec<_>>());
@@ -249,7 +311,7 @@ fn select_genes(
     let n_batches = column.map_or(1, Categorical::n_levels);
     let flavor = if raw { HvgFlavor::SeuratV3 } else { HvgFlavor::Seurat };
     let hvg = HvgConfig { n_top_genes: wanted, flavor, ..HvgConfig::default() };
-    let source = if raw { cells.source() } else { normalised };
+    let source = if raw || config.normalization == Normalization::Binarize { cells.source() } else { normalised };
     let result = highly_variable_genes(source, codes.as_deref(), n_batches, &hvg)?;
     notes.extend(result.warnings.iter().cloned());
     let how = format!("{} highly variable ({})", result.selected.len(), if raw { "seurat_v3 on counts" } else { "seurat" });
@@ -311,6 +373,54 @@ mod tests {
         let query = prepare_query(&logs, logs.gene_names(), Preprocessing::COUNTS, 0.5, HERE).unwrap();
         assert_eq!(dense(&query.source), dense(logs.source()));
         assert!(query.notes[0].contains("no counts"), "{:?}", query.notes);
+    }
+
+    #[test]
+    fn what_is_there_is_all_that_a_binary_model_sees_of_counts_and_of_logs() {
+        let counts = cells(ndarray::arr2(&[[1.0, 0.0, 3.0], [0.0, 4.0, 6.0]]));
+        let logs = cells(ndarray::arr2(&[[0.5, 0.0, 1.25], [0.0, 0.75, 2.5]]));
+        let there = ndarray::arr2(&[[1.0, 0.0, 1.0], [0.0, 1.0, 1.0]]);
+        let config = PrepareConfig { normalization: Normalization::Binarize, ..Default::default() };
+        for x in [&counts, &logs] {
+            let (ready, prepared) = prepare(x, &config, HERE).unwrap();
+            assert_eq!((dense(ready.source()), prepared.preprocessing), (there.clone(), Preprocessing::BINARY));
+            // A query goes the same way, without a word.
+            let query = prepare_query(&logs, counts.gene_names(), prepared.preprocessing, 0.5, HERE).unwrap();
+            assert_eq!((dense(&query.source), query.notes), (there.clone(), Vec::new()));
+        }
+        // Genes are picked by the counts: of binary values, the third has none that differ.
+        let two = PrepareConfig { n_top_genes: Some(2), ..config };
+        let many = cells(ndarray::Array2::from_shape_fn((40, 4), |(i, j)| match j {
+            0 => 1.0 + (i % 2) as f32,
+            1 => 2.0,
+            2 => {
+                if i < 20 {
+                    1.0
+                } else {
+                    90.0
+                }
+            }
+            _ => (1 + i % 3) as f32,
+        }));
+        let (ready, _) = prepare(&many, &two, HERE).unwrap();
+        assert!(ready.gene_names().contains(&"g2".to_owned()), "{:?}", ready.gene_names());
+
+        let log = PrepareConfig { normalization: Normalization::LogNormalize, ..Default::default() };
+        let (as_asked, default) =
+            (prepare(&counts, &log, HERE).unwrap(), prepare(&counts, &PrepareConfig::default(), HERE).unwrap());
+        assert_eq!((dense(as_asked.0.source()), as_asked.1.preprocessing), (dense(default.0.source()), Preprocessing::COUNTS));
+        let refused = prepare(&logs, &log, HERE).unwrap_err().to_string();
+        assert!(refused.contains("no counts (log-normalised)") && refused.contains("`--layer`"), "{refused}");
+        for (normalization, name) in Normalization::ALL {
+            assert_eq!(
+                (Normalization::named(name).unwrap(), serde_json::to_value(normalization).unwrap()),
+                (normalization, name.into())
+            );
+        }
+        assert!(Normalization::named("log").unwrap_err().to_string().contains("`log-normalize`"));
+        // Models of before know nothing of it.
+        let before: Preprocessing = serde_json::from_str(r#"{"target_sum": 10000.0, "log1p": true}"#).unwrap();
+        assert_eq!(before, Preprocessing::COUNTS);
     }
 
     #[test]

@@ -72,6 +72,61 @@ fn finer_labels_keep_to_the_type_and_genes_are_those_of_a_list() {
 }
 
 #[test]
+fn genes_of_each_cell_are_its_own_and_the_mean_is_another_baseline() {
+    let (reference, query, _) = reference_and_query();
+    let found = short_annotate(&reference, &query).run().unwrap();
+    let table = found.determinant_genes_by_cell(5).unwrap();
+    let kept = found.unknown().iter().filter(|unknown| !**unknown).count();
+    let of = |table: &Table, name: &str| table.column(name).unwrap().values();
+    let (cells, classes) = (of(&table, "cell"), of(&table, "cell_type"));
+    assert_eq!(table.n_rows(), 5 * kept);
+    let labels = found.known_labels().values();
+    let expected: Vec<_> = (0..query.n_cells()).filter(|i| labels[*i].is_some()).collect();
+    for (k, i) in expected.iter().enumerate() {
+        assert_eq!((&cells[5 * k].as_ref(), &classes[5 * k]), (&Some(&query.cell_names()[*i]), &labels[*i]));
+        let sizes: Vec<f32> = (0..5).map(|g| number(&table, "attribution", 5 * k + g).abs()).collect();
+        assert!(sizes.is_sorted_by(|a, b| a >= b), "{sizes:?}");
+    }
+    let mean = found.gene_baseline("mean").unwrap();
+    assert_ne!(of(&mean.determinant_genes(20).unwrap(), "gene"), of(&found.determinant_genes(20).unwrap(), "gene"));
+    assert_ne!(of(&mean.determinant_genes_by_cell(5).unwrap(), "gene"), of(&table, "gene"));
+    assert!(found.gene_baseline("median").err().unwrap().to_string().contains("give `zero` or `mean`"));
+    assert!(found.determinant_genes_by_cell(0).unwrap_err().to_string().contains("n_top"));
+}
+
+#[test]
+fn labels_are_smoothed_and_values_binarised_where_that_is_asked_for() {
+    let (reference, query, _) = reference_and_query();
+    let run = short_annotate(&reference, &query).no_rejection();
+    let (plain, smooth) = (run.run().unwrap(), run.smooth(10).run().unwrap());
+    let changed = plain.labels().values().iter().zip(smooth.labels().values()).filter(|(a, b)| **a != *b).count();
+    assert_eq!(smooth.inner().smoothing.unwrap().n_changed, changed);
+    assert!(plain.inner().smoothing.is_none() && format!("{smooth:?}").contains("of the 10 around have"), "{smooth:?}");
+    assert!(run.smooth(1).run().unwrap_err().to_string().contains("`smooth` must be from 3 to"));
+
+    let binary = run.normalize("binarize").run().unwrap();
+    assert_ne!(binary.probability().to_numbers().unwrap(), plain.probability().to_numbers().unwrap());
+    for message in [
+        run.normalize("log").run().unwrap_err(),
+        lcl(&reference).lineage("cell_type").normalize("log").train().unwrap_err(),
+        concord(&reference).no_batch().normalize("log").train().err().unwrap(),
+    ] {
+        assert!(message.to_string().contains("`log-normalize` or `binarize`"), "{message}");
+    }
+}
+
+#[test]
+fn an_empty_text_names_no_class() {
+    let (reference, query, _) = reference_and_query();
+    let types = reference.obs("cell_type").unwrap().values();
+    let gaps = |(i, label): (usize, &Option<String>)| if i.is_multiple_of(4) { String::new() } else { label.clone().unwrap() };
+    let labels: Vec<String> = types.iter().enumerate().map(gaps).collect();
+    let reference = reference.with_obs("cell_type", Column::categories("cell_type", &labels)).unwrap();
+    let found = short_annotate(&reference, &query).run().unwrap();
+    assert!(found.labels().levels().iter().all(|level| !level.is_empty()), "{:?}", found.labels().levels());
+}
+
+#[test]
 fn genes_of_another_species_are_joined_by_a_table() {
     let (reference, query, _) = reference_and_query();
     let folder = tempfile::tempdir().unwrap();

@@ -32,6 +32,9 @@ fn lineages_are_embedded_asked_for_and_explained() {
     assert!(lineage_pairs(&z, "barcode", (5, 2)).unwrap_err().to_string().contains("the smaller first"));
 
     let genes = model.lineage_genes_of(&cells, "barcode", 12, 3).unwrap();
+    let from_mean = model.gene_baseline("mean").unwrap().lineage_genes_of(&cells, "barcode", 12, 3).unwrap();
+    assert_ne!(genes.inner().global, from_mean.inner().global);
+    assert!(model.gene_baseline("median").err().unwrap().to_string().contains("give `zero` or `mean`"));
     assert_eq!((genes.lineages().len(), genes.top(7).unwrap().n_rows()), (3, 7));
     assert_eq!(genes.top_of(&genes.lineages()[1], 4).unwrap().n_rows(), 4);
     assert!(genes.top_of("none", 4).unwrap_err().to_string().contains("no lineage `none`"));

@@ -20,7 +20,7 @@ pub fn split(labels: &Categorical, share: f64, seed: u64) -> Outcome<HoldOut> {
 
 /// Labels of the reference, without levels that no cell has.
 pub fn labels_of(options: &Robj) -> Outcome<Categorical> {
-    Ok(factor(&field(options, "labels")?)?.drop_unused())
+    Ok(factor(&field(options, "labels")?)?.without_blank().drop_unused())
 }
 
 fn limit(options: &Robj, name: &str, chosen: bool) -> Outcome<Limit> {
@@ -45,7 +45,7 @@ pub fn config(options: &Robj) -> Outcome<AnnotateConfig> {
 
 /// Finer labels of the reference, where `options` has them.
 pub fn finer_labels(options: &Robj) -> Outcome<Option<Categorical>> {
-    optional(options, "finer")?.map(|finer| factor(&finer)).transpose()
+    optional(options, "finer")?.map(|finer| Ok(factor(&finer)?.without_blank())).transpose()
 }
 
 /// Finer labels of the query: by vote among the reference cells that may be learned from and have the label that the query cell is called.
@@ -90,6 +90,7 @@ pub fn named(found: &Annotated, finer: Option<&LevelTransfer>) -> Robj {
         ("min_probability", found.limits.min_confidence.map_or_else(|| Robj::from(()), |l| f64::from(l).into())),
         ("max_novelty", found.limits.max_novelty.map_or_else(|| Robj::from(()), |l| f64::from(l).into())),
         ("by_class", by_class(&found.by_class)),
+        ("n_smoothed", found.smoothing.map_or_else(|| Robj::from(()), |s| (s.n_changed as f64).into())),
         ("coverage", query.coverage().into()),
         ("finer", finer.map_or_else(|| Robj::from(()), finer_robj)),
         ("warnings", found.warnings.clone().into()),

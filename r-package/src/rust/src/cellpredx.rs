@@ -5,9 +5,11 @@ use extendr_api::prelude::*;
 use ndarray::{Array2, Axis};
 use tutti::data::{Categorical, Orthologues, RowSubset};
 use tutti::downstream::{
-    ClassDeterminants, ClassEvidence, DeterminantConfig, TransferConfig, annotate, determinant_genes, key_gene_hit_rates,
+    Baseline, CellDeterminants, ClassDeterminants, ClassEvidence, DeterminantConfig, GradientConfig, TransferConfig, annotate,
+    determinant_genes, determinant_genes_of_cells, key_gene_hit_rates,
 };
 use tutti::model::with_settings;
+use tutti::neighbors::NeighborConfig;
 use tutti::preprocess::{Origin, Pair, PairConfig, prepare_pair, prepare_query};
 use tutti::systems::cellpredx::{CellPredX, CellPredXConfig, CellPredXInput, Preset, Scenario};
 use tutti::threads::Threads;
@@ -17,7 +19,7 @@ use crate::guard::{Failure, guard};
 use crate::json;
 use crate::matrix::{cells, factor, field, number, optional, pairs, strings, text, to_robj};
 use crate::model::load_cellpredx;
-use crate::train::{Ready, advance, finish};
+use crate::train::{Ready, advance, finish, normalization};
 
 type Outcome<T> = std::result::Result<T, Failure>;
 
@@ -51,7 +53,7 @@ fn rust_cellpredx_settings(preset: &str, kind: &str, settings: Robj) -> Robj {
 }
 
 /// Prepares training. `input`: the reference; `options`: query, labels (of the reference), batch (whether the inputs have a column `group.by`), preset,
-/// scenario, settings, held_out, n_features, min_overlap, orthologues, threads.
+/// scenario, settings, held_out, n_features, normalize, min_overlap, orthologues, threads.
 #[extendr]
 fn rust_cellpredx_trainer(input: Robj, options: Robj) -> Robj {
     guard(|| {
@@ -72,6 +74,7 @@ fn rust_cellpredx_trainer(input: Robj, options: Robj) -> Robj {
             batch: [column(&borrowed.cells), column(&of_query.cells)],
             n_top_genes: n_top_genes.map(|n| n as usize),
             min_overlap: number(&options, "min_overlap")?,
+            normalization: normalization(&options)?,
             ..Default::default()
         };
         let names = [text(&input, "origin")?, text(&query, "origin")?];
@@ -121,7 +124,7 @@ fn rust_cellpredx_finish(pointer: Robj) -> Robj {
 }
 
 /// Names the query. `embedding` and `logits` of the reference and then the query. `options`: labels, classes, held_out, seed, n_neighbors,
-/// false_rejection_rate, reject, min_probability, max_novelty, limits, finer, threads.
+/// false_rejection_rate, reject, min_probability, max_novelty, limits, smooth, finer, threads.
 #[extendr]
 fn rust_annotate(embedding: Robj, logits: Robj, options: Robj) -> Robj {
     guard(|| {
@@ -132,10 +135,15 @@ fn rust_annotate(embedding: Robj, logits: Robj, options: Robj) -> Robj {
         let transfer = TransferConfig { n_neighbors: number(&options, "n_neighbors")? as usize, seed, ..Default::default() };
         let config = crate::annotate::config(&options)?;
         let of_reference = finer_labels(&options)?;
+        let smooth = optional(&options, "smooth")?.is_some().then(|| number(&options, "smooth")).transpose()?.map(|n| n as usize);
         let (found, finer) = Threads::new(number(&options, "threads")? as usize)?.run(|| -> tutti::Result<_> {
             let evidence = ClassEvidence::of_network(logits.view(), &classes, z.view(), &labels, &split, &transfer)?;
-            let found = annotate(&evidence, &config)?;
+            let mut found = annotate(&evidence, &config)?;
             let parts = z.view().split_at(Axis(0), labels.len());
+            if let Some(n_neighbors) = smooth {
+                let search = NeighborConfig { n_neighbors, metric: transfer.metric, method: transfer.method, seed };
+                found = found.smoothed(&evidence, parts.1, &search)?;
+            }
             let finer = finer(of_reference.as_ref(), parts, &labels, &split, &found.query.label, &transfer)?;
             Ok((found, finer))
         })?;
@@ -144,7 +152,7 @@ fn rust_annotate(embedding: Robj, logits: Robj, options: Robj) -> Robj {
 }
 
 /// Genes on which the classes rest, as columns of a table. `labels`: of the cells of `input`. `options`: n_top, n_genes,
-/// max_cells, markers, threads.
+/// max_cells, markers, gene_baseline, by_cell (rows of cells, numbered from 1, instead), threads.
 #[extendr]
 fn rust_cellpredx_genes(model: Robj, input: Robj, labels: Robj, options: Robj) -> Robj {
     guard(|| {
@@ -158,10 +166,16 @@ fn rust_cellpredx_genes(model: Robj, input: Robj, labels: Robj, options: Robj) -
         let labels = Categorical::new((0..labels.len()).map(place).collect(), model.classes().to_vec())?;
         let count = |name: &str| Ok::<_, Failure>(number(&options, name)? as usize);
         let (n_top, n_genes, max_cells) = (count("n_top")?, count("n_genes")?, count("max_cells")?);
-        let config = DeterminantConfig { n_top, n_genes, max_cells, ..Default::default() };
+        let gradients = GradientConfig { baseline: Baseline::named(&text(&options, "gene_baseline")?)?, ..Default::default() };
+        let config = DeterminantConfig { n_top, n_genes, max_cells, gradients, ..Default::default() };
         let rows: Vec<usize> = (0..labels.len()).collect();
         let source = RowSubset::new(&query.source, rows);
-        let found = Threads::new(count("threads")?)?.run(|| determinant_genes(&model, &source, &labels, &config))?;
+        let threads = Threads::new(count("threads")?)?;
+        if field(&options, "by_cell")?.as_bool() == Some(true) {
+            let found = threads.run(|| determinant_genes_of_cells(&model, &source, &labels, &config))?;
+            return Ok(List::from_pairs([("genes", genes_of_cells(&found, model.genes()))]).into());
+        }
+        let found = threads.run(|| determinant_genes(&model, &source, &labels, &config))?;
         let rows = || found.iter().flat_map(|c| c.genes.iter().map(move |g| (c, g)));
         let genes = List::from_pairs([
             ("class", Robj::from(rows().map(|(c, _)| c.class.clone()).collect::<Vec<_>>())),
@@ -175,6 +189,18 @@ fn rust_cellpredx_genes(model: Robj, input: Robj, labels: Robj, options: Robj) -
         };
         Ok(List::from_pairs([("genes", genes.into()), ("hits", hits)]).into())
     })
+}
+
+/// A row per cell and gene, as columns.
+fn genes_of_cells(found: &[CellDeterminants], genes: &[String]) -> Robj {
+    let rows = || found.iter().flat_map(|c| c.genes.iter().map(move |g| (c, g)));
+    List::from_pairs([
+        ("cell", Robj::from(rows().map(|(c, _)| c.cell as i32 + 1).collect::<Vec<_>>())),
+        ("class", rows().map(|(c, _)| c.class.clone()).collect::<Vec<_>>().into()),
+        ("gene", rows().map(|(_, (gene, _))| genes[*gene].clone()).collect::<Vec<_>>().into()),
+        ("attribution", rows().map(|(_, (_, value))| f64::from(*value)).collect::<Vec<_>>().into()),
+    ])
+    .into()
 }
 
 /// Of each class, as columns, and the classes that are left out.

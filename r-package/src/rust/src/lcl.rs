@@ -3,8 +3,11 @@
 use candle_core::Device;
 use extendr_api::prelude::*;
 use tutti::data::Lineages;
-use tutti::downstream::{FateConfig, FateTargets, FateTimes, GradientConfig, LineageGenesConfig, lineage_genes, predict_fates};
-use tutti::metrics::{LineageError, held_out_lineage_error};
+use tutti::downstream::{
+    Baseline, FateConfig, FateTargets, FateTimes, GradientConfig, LineageGenesConfig, LineagePairConfig, lineage_genes,
+    lineage_pairs, predict_fates,
+};
+use tutti::metrics::{LineageError, held_out_lineage_error, pair_scores};
 use tutti::model::with_settings;
 use tutti::preprocess::{Origin, PcaConfig, pca, prepare_query, to_memory};
 use tutti::rng::Rng;
@@ -47,10 +50,15 @@ fn rust_lcl_settings(preset: &str, settings: Robj) -> Robj {
     })
 }
 
-/// Cells that are held out, numbered from 1 in R.
+/// Cells that are held out; none where there are none.
 fn test_cells(options: &Robj) -> Outcome<Vec<usize>> {
-    let Some(test) = optional(options, "test")? else { return Ok(Vec::new()) };
-    let numbers = test.as_integer_slice().ok_or_else(|| Failure::new("internal", "test cells that are no integers"))?;
+    cells_of(options, "test")
+}
+
+/// Cells, numbered from 1 in R; none for NULL.
+fn cells_of(options: &Robj, name: &str) -> Outcome<Vec<usize>> {
+    let Some(cells) = optional(options, name)? else { return Ok(Vec::new()) };
+    let numbers = cells.as_integer_slice().ok_or_else(|| Failure::new("internal", format!("`{name}` that are no integers")))?;
     Ok(numbers.iter().map(|i| *i as usize - 1).collect())
 }
 
@@ -149,7 +157,7 @@ fn rust_lcl_finish(pointer: Robj) -> Robj {
 }
 
 /// Mean absolute attribution of each gene to the place of each lineage, genes x lineages. `options`: lineage, min_cells, max_lineages,
-/// max_cells, n_steps, threads.
+/// max_cells, n_steps, gene_baseline, threads.
 #[extendr]
 fn rust_lcl_genes(model: Robj, input: Robj, options: Robj) -> Robj {
     guard(|| {
@@ -163,7 +171,10 @@ fn rust_lcl_genes(model: Robj, input: Robj, options: Robj) -> Robj {
             min_cells: count("min_cells")?,
             max_lineages: count("max_lineages")?,
             max_cells: count("max_cells")?,
-            gradients: GradientConfig { n_steps: count("n_steps")?, ..Default::default() },
+            gradients: GradientConfig {
+                n_steps: count("n_steps")?,
+                baseline: Baseline::named(&text(&options, "gene_baseline")?)?,
+            },
             ..Default::default()
         };
         let found = Threads::new(count("threads")?)?.run(|| lineage_genes(&model, &query.source, &lineages, &config))?;
@@ -175,6 +186,50 @@ fn rust_lcl_genes(model: Robj, input: Robj, options: Robj) -> Robj {
             ("global", numbers(&mut found.global.iter().copied())),
             ("completeness_error", numbers(&mut found.completeness_error.iter().copied())),
             ("notes", query.notes.into()),
+        ])
+        .into())
+    })
+}
+
+/// Pairs of cells with votes to be of one lineage, and how well these tell. `options`: cells (numbered from 1, or NULL), sizes, n_lineages, threads.
+#[extendr]
+fn rust_lineage_pairs(embedding: Robj, lineage: Robj, options: Robj) -> Robj {
+    guard(|| {
+        let (z, lineages) = (dense(&embedding)?, lineages(&lineage)?);
+        let lineages = match optional(&options, "cells")? {
+            Some(_) => lineages.only(&cells_of(&options, "cells")?),
+            None => lineages,
+        };
+        let asked = lineages.cells_of_largest(number(&options, "n_lineages")? as usize);
+        if asked.is_empty() {
+            return Err(Failure::new("data", "no two of the cells are of one lineage; give others"));
+        }
+        let sizes = field(&options, "sizes")?;
+        let sizes = match sizes.as_real_slice() {
+            Some([least, most]) => (*least as usize, *most as usize),
+            _ => return Err(Failure::new("internal", "sizes that are not two numbers")),
+        };
+        let config = LineagePairConfig { sizes, ..Default::default() };
+        let z = z.select(ndarray::Axis(0), &asked);
+        let found = Threads::new(number(&options, "threads")? as usize)?.run(|| lineage_pairs(z.view(), &config))?;
+        let named = |pair: &(u32, u32)| (asked[pair.0 as usize] as u32, asked[pair.1 as usize] as u32);
+        let mut rows: Vec<((u32, u32), u32)> = found.votes.iter().map(|(pair, n)| (named(pair), *n)).collect();
+        rows.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
+        let lineages = lineages.only(&asked);
+        let scores = pair_scores(rows.iter().map(|(pair, n)| (pair, f64::from(*n))), &lineages)?;
+        let place =
+            |of: &dyn Fn(&(u32, u32)) -> u32| Robj::from(rows.iter().map(|(pair, _)| of(pair) as i32 + 1).collect::<Vec<_>>());
+        let related: Vec<bool> = rows.iter().map(|((a, b), _)| lineages.related(*a as usize, *b as usize)).collect();
+        Ok(List::from_pairs([
+            ("first", place(&|pair| pair.0)),
+            ("second", place(&|pair| pair.1)),
+            ("votes", rows.iter().map(|(_, n)| f64::from(*n)).collect::<Vec<_>>().into()),
+            ("related", related.into()),
+            ("auprc", scores.auprc.into()),
+            ("auroc", scores.auroc.into()),
+            ("chance", scores.share_related.into()),
+            ("n.cells", (asked.len() as f64).into()),
+            ("n.pairs", (scores.n_pairs as f64).into()),
         ])
         .into())
     })
@@ -224,5 +279,6 @@ extendr_module! {
     fn rust_lcl_advance;
     fn rust_lcl_finish;
     fn rust_lcl_genes;
+    fn rust_lineage_pairs;
     fn rust_predict_fates;
 }

@@ -8,7 +8,7 @@ use ndarray::Array2;
 use tutti::data::Cells;
 use tutti::model::{SavedModel, System, with_settings};
 use tutti::observe::{CancelToken, Observer, Progress};
-use tutti::preprocess::{Origin, PrepareConfig, Prepared, Preprocessing};
+use tutti::preprocess::{Normalization, Origin, PrepareConfig, Prepared, Preprocessing};
 use tutti::systems::concord::{Concord, ConcordColumns, ConcordConfig, Preset};
 use tutti::threads::Threads;
 use tutti::train::{History, State, Trainer};
@@ -40,7 +40,7 @@ pub struct Ready {
 }
 
 impl Ready {
-    /// From the input of a trainer. `options`: features or n_features, threads. `batch`: column within which variable features are looked for.
+    /// From the input of a trainer. `options`: features or n_features, normalize, threads. `batch`: column within which variable features are looked for.
     pub fn new(input: &Robj, options: &Robj, batch: Option<&str>) -> std::result::Result<Self, Failure> {
         let n_threads = number(options, "threads")? as usize;
         let borrowed = cells(input)?;
@@ -50,6 +50,7 @@ impl Ready {
             batch,
             n_top_genes: n_top_genes.map(|n| n as usize),
             features: features.as_deref(),
+            normalization: normalization(options)?,
             on_demand: false,
         };
         let (name, choose) = (text(input, "origin")?, text(input, "choose")?);
@@ -81,6 +82,14 @@ impl Ready {
             ),
         ])
         .into()
+    }
+}
+
+/// What is done to values, where `options` says it.
+pub fn normalization(options: &Robj) -> std::result::Result<Normalization, Failure> {
+    match optional(options, "normalize")? {
+        Some(_) => Ok(Normalization::named(&text(options, "normalize")?)?),
+        None => Ok(Normalization::Auto),
     }
 }
 

@@ -308,7 +308,7 @@ fn a_saved_model_embeds_as_before_by_either_output() {
     let (model, history) = fit(&cells, &input, LclConfig { n_epochs: 2, ..small(LclConfig::default()) }, 2);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.safetensors");
-    let preprocessing = Preprocessing { target_sum: Some(1e4), log1p: true };
+    let preprocessing = Preprocessing::COUNTS;
     model.save(&path, preprocessing, &history).unwrap();
     let (back, back_preprocessing, back_history) = Lcl::load(&path, &Device::Cpu).unwrap();
     assert_eq!((back_preprocessing, &back_history), (preprocessing, &history));
