@@ -93,6 +93,9 @@ pub struct CellPredXConfig {
     pub temperature: f64,
     /// Neighbours of a query cell, of which one is its partner, at least 1. Default 10.
     pub n_neighbors: usize,
+    /// Whether NT-Xent leaves out of a cell's negatives what lies near it: the query cells of the mini-batch that are its neighbours, or that it is a neighbour of, and
+    /// itself where it came as another's partner too. Default false, as published.
+    pub mask_neighbors: bool,
     /// Principal components in which neighbours are searched. Default 50.
     pub n_pcs: usize,
     /// Share of the query cells of a mini-batch that are aligned, above 0 to 1: those nearest to the reference. Default 0.8.
@@ -160,6 +163,7 @@ impl Default for CellPredXConfig {
             l1_weight: 0.0,
             temperature: 0.8,
             n_neighbors: 10,
+            mask_neighbors: false,
             n_pcs: 50,
             top_p: 0.8,
             negative_margin: None,
@@ -294,6 +298,10 @@ impl CellPredXConfig {
         if let Some(margin) = self.negative_margin.filter(|m| !(-1.0..=1.0).contains(m)) {
             return refuse("negative_margin", margin, "between -1 and 1", "leave it out for none");
         }
+        if self.mask_neighbors && self.contrastive_weight == 0.0 {
+            let fix = "leave it out, or give a `contrastive_weight`";
+            return Err(Error::argument("mask_neighbors", "has no effect without NT-Xent", fix));
+        }
         if self.normalize_gate && self.center_weight == 0.0 {
             let fix = "leave it out, or give a `center_weight`";
             return Err(Error::argument("normalize_gate", "has no effect without the centre loss", fix));
@@ -367,6 +375,7 @@ mod tests {
             ("pseudo_label_quantile", CellPredXConfig { pseudo_label_quantile: 1.5, ..base() }),
             ("gate_floor", CellPredXConfig { gate_floor: 1.0, ..base() }),
             ("normalize_gate", CellPredXConfig { normalize_gate: true, center_weight: 0.0, ..base() }),
+            ("mask_neighbors", CellPredXConfig { mask_neighbors: true, contrastive_weight: 0.0, ..base() }),
             ("negative_margin", CellPredXConfig { negative_margin: Some(2.0), ..base() }),
             ("stopping", CellPredXConfig { train_frac: 1.0, ..base() }),
             ("momentum", CellPredXConfig { momentum: 1.0, ..base() }),

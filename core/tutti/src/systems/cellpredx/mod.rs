@@ -9,6 +9,7 @@
 //! searched by Euclidean distance and exactly up to 100,000 cells (the code: Manhattan, approximate).
 
 mod config;
+mod contrast;
 mod inference;
 mod saved;
 mod scenario;
@@ -21,6 +22,7 @@ use candle_core::{Device, Tensor, Var};
 use ndarray::{Array2, s};
 
 pub use config::{CellPredXConfig, Centers, Preset, Start, Stopping};
+use contrast::without_neighbors;
 pub use inference::UNKNOWN_BELOW;
 pub use scenario::{DetectedScenario, Scenario};
 use training::Training;
@@ -28,8 +30,8 @@ use training::Training;
 use crate::data::{Batch, Categorical, CellSource, Cells, RowSubset};
 use crate::error::{Error, Result};
 use crate::loss::{
-    AlignmentNegatives, LossTerms, NtXentConfig, cross_entropy, mean_absolute, moved_centers, normalized_gate, nt_xent,
-    projection_regularization, sparse_center, top_p_cosine_alignment,
+    AlignmentNegatives, LossTerms, NtXentConfig, Relations, cross_entropy, mean_absolute, moved_centers, normalized_gate,
+    nt_xent, projection_regularization, sparse_center, top_p_cosine_alignment,
 };
 use crate::model::{Phase, System};
 use crate::neighbors::{NeighborConfig, Neighbors, nearest_self};
@@ -88,6 +90,8 @@ pub struct CellPredX {
     /// [n_classes, latent_dim].
     centers: Option<Var>,
     training: Option<Training>,
+    /// Of each query cell, rows of the cells; where they are no negatives.
+    known_neighbors: Option<Vec<Vec<u32>>>,
 }
 
 impl CellPredX {
@@ -122,7 +126,7 @@ impl CellPredX {
                 parameters.set("centers", (0..k * m).map(|_| (deviation * stream.normal()) as f32).collect())?;
             }
         }
-        Ok(Self { config, genes, classes, parameters, encoder, classifier, gate, centers, training: None })
+        Ok(Self { config, genes, classes, parameters, encoder, classifier, gate, centers, training: None, known_neighbors: None })
     }
 
     /// Sets the encoder to the principal components of the cells, and the classifier to zero. An embedded cell is as long as from random weights, whose
@@ -238,10 +242,11 @@ impl CellPredX {
             }
         }
         if let Some(partners) = prepared.partners.as_ref().filter(|_| step.is_some()) {
-            let config = NtXentConfig { temperature: c.temperature, hard_negative_beta: 0.0, ..Default::default() };
             // Cells of another query are no negatives: its batch effect would tell them apart.
-            let large = || prepared.queries.iter().filter(|rows| rows.len() > 1);
-            let contrast = |rows: &Range<usize>| {
+            let large = || prepared.queries.iter().zip(&prepared.relations).filter(|(rows, _)| rows.len() > 1);
+            let contrast = |(rows, relations): (&Range<usize>, &Option<Relations>)| {
+                let (temperature, relations) = (c.temperature, relations.clone());
+                let config = NtXentConfig { temperature, hard_negative_beta: 0.0, relations, ..Default::default() };
                 let second = part(&(partners.start + rows.start..partners.start + rows.end))?;
                 nt_xent(&part(rows)?, &second, &config, self.parameters.kernels())
             };
@@ -345,6 +350,8 @@ pub struct Domains {
     partners: Option<Range<usize>>,
     reference: Range<usize>,
     queries: Vec<Range<usize>>,
+    /// What the cells of each query are to each other in NT-Xent, where known neighbours are no negatives.
+    relations: Vec<Option<Relations>>,
     references: Vec<Range<usize>>,
     /// Class of each reference cell.
     class: Vec<Option<u32>>,
@@ -406,6 +413,7 @@ impl System for CellPredX {
         }
         let training = self.training()?;
         let mut domains = Vec::new();
+        let mut known = self.config.mask_neighbors.then(|| vec![Vec::new(); training.domain.len()]);
         for (members, is_query) in training.members.iter().zip(&training.is_query) {
             let rows: Vec<usize> = members.iter().copied().filter(|i| rows.binary_search(i).is_ok()).collect();
             if rows.is_empty() {
@@ -415,8 +423,15 @@ impl System for CellPredX {
                 true => Some(self.neighbors_among(cells.source(), &rows)?),
                 false => None,
             };
+            if let (Some(known), Some(found)) = (&mut known, &neighbors) {
+                for (i, row) in rows.iter().enumerate() {
+                    known[*row] = found.row(i).0.iter().map(|j| rows[*j as usize] as u32).collect();
+                }
+            }
             domains.push(DomainCells { rows, neighbors });
         }
+        self.known_neighbors = known;
+        let training = self.training()?;
         // Queries first: without neighbours, they are told from references by their place.
         domains.sort_by_key(|d| !training.is_query[training.domain[d.rows[0]] as usize]);
         Ok(Some(Box::new(PairedSampler::new(domains, self.config.sampler())?)))
@@ -434,8 +449,15 @@ impl System for CellPredX {
         // Never the cell itself.
         let stranger = |i: usize| ((i + 1 + stream.below(n_query - 1)) % n_query) as u32;
         let strangers = if n_query > 1 { (0..n_query).map(stranger).collect() } else { Vec::new() };
+        let queries = training.runs(&batch.indices[..n_query], 0);
+        let relations = |rows: &Range<usize>| {
+            let known = self.known_neighbors.as_ref().filter(|_| n_pairs > 0)?;
+            let partners = &batch.indices[n_query + rows.start..n_query + rows.end];
+            Some(without_neighbors(&[&batch.indices[rows.clone()], partners].concat(), known))
+        };
         Ok(Domains {
-            queries: training.runs(&batch.indices[..n_query], 0),
+            relations: queries.iter().map(relations).collect(),
+            queries,
             references: training.runs(&batch.indices[reference.clone()], reference.start),
             class: batch.indices[reference.clone()].iter().map(|i| training.class[*i]).collect(),
             partners: (n_pairs > 0).then_some(n_query..n_query + n_pairs),

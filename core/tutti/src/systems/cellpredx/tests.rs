@@ -371,3 +371,24 @@ fn what_spreads_the_reference_is_a_term_that_can_be_left_out() {
     assert!((left_out - 1.0 / apart).abs() < 1e-3 * left_out, "{left_out} {apart}");
     assert_eq!(with["projection_query"], without["projection_query"]);
 }
+
+#[test]
+fn neighbours_that_are_no_negatives_change_nt_xent_alone_and_by_its_formula() {
+    let planted = planted(120, &[&[1, 2, 3, 4, 5], &[1, 2, 3, 4, 5]], 1, 14);
+    let first = |mask_neighbors| {
+        let config = CellPredXConfig { mask_neighbors, n_steps: 1, batch_size: 60, ..small(CellPredXConfig::default()) };
+        let config = CellPredXConfig { stopping: Stopping::Never, train_frac: 1.0, ..config };
+        fit(&planted, config, 2).1.epochs[0].terms.clone()
+    };
+    let (all, masked) = (first(false), first(true));
+    for (name, value) in &all {
+        assert_eq!(*value == masked[name], name != "nt_xent", "{name}: {value} {}", masked[name]);
+    }
+    // Negatives only add to the denominators, and neighbours are those that add most.
+    assert!(masked["nt_xent"] < all["nt_xent"] - 0.05, "{} {}", masked["nt_xent"], all["nt_xent"]);
+    let config = CellPredXConfig { mask_neighbors: true, ..small(CellPredXConfig::default()) };
+    let one = fit(&planted, config.clone(), 1).0.embed(planted.cells.source()).unwrap();
+    let (model, _) = fit(&planted, config, 2);
+    assert_eq!(one, model.embed(planted.cells.source()).unwrap());
+    assert!(accuracy(&planted, &model) > 0.95);
+}
