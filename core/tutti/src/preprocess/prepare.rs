@@ -110,7 +110,7 @@ impl Normalization {
         match self {
             Self::Auto => Ok(Preprocessing::of(kind)),
             Self::Binarize => Ok(Preprocessing::BINARY),
-            Self::LogNormalize if matches!(kind, ValueKind::RawCounts | ValueKind::Binary) => Ok(Preprocessing::COUNTS),
+            Self::LogNormalize if kind == ValueKind::RawCounts => Ok(Preprocessing::COUNTS),
             Self::LogNormalize => {
                 let problem = format!("is log-normalize, but the values of {} are no counts ({kind})", origin.name);
                 Err(Error::argument("normalize", problem, format!("choose counts with {}, or leave it out", origin.choose)))
@@ -411,6 +411,8 @@ mod tests {
         assert_eq!((dense(as_asked.0.source()), as_asked.1.preprocessing), (dense(default.0.source()), Preprocessing::COUNTS));
         let refused = prepare(&logs, &log, HERE).unwrap_err().to_string();
         assert!(refused.contains("no counts (log-normalised)") && refused.contains("`--layer`"), "{refused}");
+        // A model of counts takes 0 and 1 as they are, so that it must not be trained on them as counts.
+        assert!(prepare(&cells(there), &log, HERE).unwrap_err().to_string().contains("no counts (binary)"));
         for (normalization, name) in Normalization::ALL {
             assert_eq!(
                 (Normalization::named(name).unwrap(), serde_json::to_value(normalization).unwrap()),
