@@ -24,6 +24,7 @@ use tutti::data::{Categorical, Cells, Csr, GeneAlignment, GeneSubset};
 use tutti::downstream::{TransferConfig, novelty_beside, transfer_labels};
 use tutti::metrics::{Confusion, auroc, oscr};
 use tutti::model::{PredictedClasses, with_settings};
+use tutti::neighbors::Metric;
 use tutti::observe::{CancelToken, Silent};
 use tutti::preprocess::{HvgConfig, HvgFlavor, PcaConfig, Preprocessing, highly_variable_genes, pca, summarise, to_memory};
 use tutti::simulate::{BatchEffect, Batches, Clusters, EffectKind, Simulation, Spec, Structure};
@@ -403,20 +404,26 @@ fn run(task: &Task, asked: &mut Asked<'_>, seed: u64) -> Result<(), Failure> {
         let (model, history) = trainer.finish()?;
         let z = model.embed(task.cells.source())?;
         let classes = model.predict(z.slice(s![n_reference.., ..]))?;
-        let distance = Some(distance(z.view(), n_reference)?);
+        let distance = Some(distance(z.view(), n_reference, CellPredX::METRIC)?);
         let seconds = started.elapsed().as_secs_f64();
         let last = history.epochs.last().map(|e| format!("{:.3?}", e.terms)).unwrap_or_default();
         eprintln!("  {name}: {} rounds, best {:?}, {last}", history.epochs.len(), history.best_epoch);
         asked.add(task, name, seed, &Found { classes, distance }, seconds)?;
         if preset == Preset::Default && asked.wants(task, by_vote, seed) {
-            asked.add(task, by_vote, seed, &vote(task, z.view(), n_reference)?, seconds)?;
+            asked.add(task, by_vote, seed, &vote(task, z.view(), n_reference, CellPredX::METRIC)?, seconds)?;
         }
     }
     if draws && asked.wants(task, METHODS[4], seed) {
         let started = Instant::now();
         let n_components = 50.min(task.cells.n_genes()).min(task.cells.n_cells() - 1);
         let components = pca(task.cells.source(), &PcaConfig { n_components, seed, ..Default::default() })?.scores;
-        asked.add(task, METHODS[4], seed, &vote(task, components.view(), n_reference)?, started.elapsed().as_secs_f64())?;
+        asked.add(
+            task,
+            METHODS[4],
+            seed,
+            &vote(task, components.view(), n_reference, Metric::Cosine)?,
+            started.elapsed().as_secs_f64(),
+        )?;
     }
     if asked.wants(task, METHODS[5], seed) {
         let started = Instant::now();
@@ -427,7 +434,13 @@ fn run(task: &Task, asked: &mut Asked<'_>, seed: u64) -> Result<(), Failure> {
         let mut trainer = Concord::trainer(&cells, &columns, config, &Device::Cpu, Threads::new(0)?)?;
         trainer.train(&mut Silent, &CancelToken::default())?;
         let z = trainer.finish()?.0.embed(cells.source())?;
-        asked.add(task, METHODS[5], seed, &vote(task, z.view(), n_reference)?, started.elapsed().as_secs_f64())?;
+        asked.add(
+            task,
+            METHODS[5],
+            seed,
+            &vote(task, z.view(), n_reference, Metric::Cosine)?,
+            started.elapsed().as_secs_f64(),
+        )?;
     }
     for (method, python) in asked.peers.clone() {
         // Their solvers draw nothing that the result shows.
@@ -443,19 +456,19 @@ fn run(task: &Task, asked: &mut Asked<'_>, seed: u64) -> Result<(), Failure> {
     Ok(())
 }
 
-fn vote(task: &Task, z: ArrayView2<'_, f32>, n_reference: usize) -> Result<Found, Failure> {
+fn vote(task: &Task, z: ArrayView2<'_, f32>, n_reference: usize, metric: Metric) -> Result<Found, Failure> {
     let rows: Vec<usize> = (0..n_reference).collect();
     let labels = task.labels.select(&rows).drop_unused();
-    let config = TransferConfig { n_neighbors: 15, ..Default::default() };
+    let config = TransferConfig { n_neighbors: 15, metric, ..Default::default() };
     let found = transfer_labels(z.slice(s![..n_reference, ..]), &labels, z.slice(s![n_reference.., ..]), &config)?;
     let classes = PredictedClasses::from_probabilities(found.scores, labels.levels())?;
-    Ok(Found { classes, distance: Some(distance(z, n_reference)?) })
+    Ok(Found { classes, distance: Some(distance(z, n_reference, metric)?) })
 }
 
 /// How far each query cell, the rows of z from `n_reference` on, is from its nearest reference cells: the rank of the distance among them, which
 /// orders them as the novelty does, without its ties at 1.
-fn distance(z: ArrayView2<'_, f32>, n_reference: usize) -> Result<Vec<f32>, Failure> {
-    let config = TransferConfig { n_neighbors: 15, ..Default::default() };
+fn distance(z: ArrayView2<'_, f32>, n_reference: usize, metric: Metric) -> Result<Vec<f32>, Failure> {
+    let config = TransferConfig { n_neighbors: 15, metric, ..Default::default() };
     let query = z.slice(s![n_reference.., ..]);
     Ok(novelty_beside(z.slice(s![..n_reference, ..]), query, query.nrows(), &config)?)
 }

@@ -106,7 +106,7 @@ impl Annotate {
         self.with(|a| a.settings.push((name.to_owned(), value.into())))
     }
 
-    /// Steps of training. Default 200, 3000 from RNA to ATAC.
+    /// Steps of training. Default 400, 3000 from RNA to ATAC.
     pub fn n_steps(&self, n: usize) -> Annotate {
         self.set("n_steps", n)
     }
@@ -248,7 +248,7 @@ impl Annotate {
         tell(&outcome, n);
 
         let threads = Threads::new(self.threads)?;
-        let transfer = TransferConfig { n_neighbors: 15, seed, ..Default::default() };
+        let transfer = TransferConfig { n_neighbors: 15, metric: CellPredX::METRIC, seed, ..Default::default() };
         let named = || -> tutti::Result<_> {
             let embedding = model.embed(pair.cells.source())?;
             let logits = model.logits(embedding.view())?;

@@ -11,7 +11,7 @@ use tutti::downstream::{
     Annotated, Annotations, ClassEvidence, HoldOut, LevelTransfer, TransferConfig, log_probabilities, transfer_within,
 };
 use tutti::model::Network;
-use tutti::neighbors::NeighborConfig;
+use tutti::neighbors::{Metric, NeighborConfig};
 use tutti::observe::Observer;
 use tutti::preprocess::{PAIR_BATCH, Pair, PcaConfig, pca};
 use tutti::systems::cellpredx::{CellPredX, CellPredXConfig, CellPredXInput, Preset, Scenario};
@@ -191,7 +191,11 @@ pub fn classify(task: &Task<'_>, reporter: &mut Reporter) -> Result<Outcome> {
 
 impl Task<'_> {
     fn transfer(&self) -> TransferConfig {
-        TransferConfig { n_neighbors: self.arguments.n_neighbors, seed: self.plan.seed(), ..Default::default() }
+        let metric = match self.plan {
+            Plan::CellPredX(_) => CellPredX::METRIC,
+            Plan::Concord(_) | Plan::Pca(_) => Metric::Cosine,
+        };
+        TransferConfig { n_neighbors: self.arguments.n_neighbors, metric, seed: self.plan.seed(), ..Default::default() }
     }
 
     fn threads(&self) -> Result<Threads> {

@@ -132,7 +132,8 @@ fn rust_annotate(embedding: Robj, logits: Robj, options: Robj) -> Robj {
         let (labels, seed) = (labels_of(&options)?, number(&options, "seed")? as u64);
         let split = split(&labels, number(&options, "held_out")?, seed)?;
         let classes = strings(&field(&options, "classes")?)?;
-        let transfer = TransferConfig { n_neighbors: number(&options, "n_neighbors")? as usize, seed, ..Default::default() };
+        let n_neighbors = number(&options, "n_neighbors")? as usize;
+        let transfer = TransferConfig { n_neighbors, metric: CellPredX::METRIC, seed, ..Default::default() };
         let config = crate::annotate::config(&options)?;
         let of_reference = finer_labels(&options)?;
         let smooth = optional(&options, "smooth")?.is_some().then(|| number(&options, "smooth")).transpose()?.map(|n| n as usize);

@@ -13,7 +13,7 @@ use crate::train::TrainConfig;
 #[serde(rename_all = "kebab-case")]
 pub enum Preset {
     /// The paper's losses and weights, but for the code's lighter regularisation of the projection, with what training lacked there: a start at principal
-    /// components, held-out reference cells that decide when to stop, clipped gradients, a gate that cannot close.
+    /// components, twice the steps within a modality, held-out reference cells that decide when to stop, clipped gradients, a gate that cannot close.
     #[default]
     Default,
     /// What the paper writes.
@@ -122,7 +122,8 @@ pub struct CellPredXConfig {
     pub start: Start,
     /// Cells of each reference and each query in a mini-batch, at least 2. Default 512.
     pub batch_size: usize,
-    /// Steps at most, rounded up to whole rounds. Default 200, 3000 from RNA to ATAC.
+    /// Steps at most, rounded up to whole rounds. Default 400, 3000 from RNA to ATAC; the paper has 200 within a
+    /// modality, in which types of a few cells are not learned.
     pub n_steps: usize,
     /// Steps between two looks at the validation loss. Default 10.
     pub steps_per_round: usize,
@@ -175,7 +176,7 @@ impl Default for CellPredXConfig {
             normalize_gate: false,
             start: Start::Components,
             batch_size: 512,
-            n_steps: 200,
+            n_steps: 400,
             steps_per_round: 10,
             lr: 1e-2,
             lr_drop: 0.1,
@@ -212,7 +213,7 @@ impl CellPredXConfig {
         match preset {
             Preset::Default => match scenario {
                 Scenario::MatchedRnaToAtac | Scenario::UnmatchedRnaToAtac => Self { projection_weight: 1.0, ..of_scenario },
-                Scenario::RnaToRna | Scenario::AtacToAtac => of_scenario,
+                Scenario::RnaToRna | Scenario::AtacToAtac => Self { n_steps: Self::default().n_steps, ..of_scenario },
             },
             Preset::Paper => Self {
                 lr: 1e-3,
@@ -357,6 +358,8 @@ mod tests {
         let matched = CellPredXConfig::preset(Preset::Paper, Scenario::MatchedRnaToAtac);
         assert_eq!((matched.contrastive_weight, matched.alignment_weight, matched.center_weight), (0.06, 0.05, 0.01));
         assert_eq!((matched.temperature, matched.n_steps, matched.stopping), (0.04, 3000, Stopping::CenterLoss));
+        let steps = |preset| CellPredXConfig::preset(preset, Scenario::AtacToAtac).n_steps;
+        assert_eq!((steps(Preset::Default), steps(Preset::Paper), steps(Preset::ReferenceCode)), (400, 200, 200));
         let code = CellPredXConfig::preset(Preset::ReferenceCode, Scenario::RnaToRna);
         assert_eq!((code.contrastive_weight, code.projection_weight, code.l1_weight), (0.2, 0.1, 0.1));
         assert!(!code.reference_spread && matched.reference_spread && !code.normalize_gate);

@@ -76,6 +76,40 @@ fn carries_labels_to_another_batch_and_is_unsure_of_types_that_the_reference_lac
 }
 
 #[test]
+fn distances_by_the_metric_tell_a_type_that_the_reference_lacks_and_keep_the_others_under_a_batch_effect() {
+    use crate::downstream::{TransferConfig, novelty_beside};
+    use crate::neighbors::Metric;
+    let planted = planted(900, &[&[1, 2, 3, 4], &[1, 2, 3, 4, 5]], 1, 5);
+    // As `annotate` has it: a fifth of the reference has no label in training and says what is usual.
+    let reference: Vec<usize> = (0..900).filter(|i| !planted.input.is_query[*i]).collect();
+    let (usual, others) = reference.split_at(reference.len() / 5);
+    let mut codes = planted.truth.codes().to_vec();
+    usual.iter().for_each(|i| codes[*i] = None);
+    let labels = Categorical::new(codes, planted.truth.levels().to_vec()).unwrap();
+    let input = CellPredXInput { labels, ..planted.input.clone() };
+    let config = small(CellPredXConfig { n_steps: 150, ..Default::default() });
+    let mut trainer = CellPredX::trainer(&planted.cells, &input, config, &Device::Cpu, Threads::new(2).unwrap()).unwrap();
+    trainer.train(&mut Silent, &CancelToken::default()).unwrap();
+    let (model, _) = trainer.finish().unwrap();
+    let z = model.embed(planted.cells.source()).unwrap();
+    let rows = queries(&planted);
+    let novel: Vec<bool> = rows.iter().map(|i| !model.classes.iter().any(|c| planted.truth.value(*i) == Some(c))).collect();
+    let select = |rows: &[usize]| z.select(ndarray::Axis(0), rows);
+    let (voters, cells) = (select(others), select(&[usual, &rows].concat()));
+    let of = |metric| {
+        let config = TransferConfig { n_neighbors: 15, metric, ..Default::default() };
+        let found = novelty_beside(voters.view(), cells.view(), usual.len(), &config).unwrap();
+        let of_query: Vec<f64> = found[usual.len()..].iter().map(|v| f64::from(*v)).collect();
+        let known: Vec<f64> = of_query.iter().zip(&novel).filter(|(_, novel)| !**novel).map(|(v, _)| *v).collect();
+        let refused = known.iter().filter(|v| **v > 0.95).count() as f64 / known.len() as f64;
+        (auroc(&of_query, &novel).unwrap(), refused)
+    };
+    let (chosen, cosine) = (of(CellPredX::METRIC), of(Metric::Cosine));
+    println!("AUROC and share of known cells that are refused: {chosen:.3?}, by cosine {cosine:.3?}");
+    assert!(chosen.0 > 0.97 && chosen.1 < 0.2, "{chosen:?}");
+}
+
+#[test]
 fn determinant_genes_are_the_planted_markers() {
     use crate::downstream::{GradientConfig, Target, integrated_gradients};
     let planted = planted(600, &[&[1, 2, 3, 4, 5], &[1, 2, 3, 4, 5]], 1, 2);
