@@ -19,7 +19,8 @@ pub const UNKNOWN_BELOW: f32 = 0.95;
 
 impl CellPredX {
     /// What its embedding is compared by. Encoder and classifier are linear and no layer normalises, so that lengths tell types apart too; by cosine a
-    /// batch effect counts for more, and a new type for less.
+    /// batch effect counts for more, and a new type for less. From random weights, as the presets start, the
+    /// order of the distances is worse than by cosine.
     pub const METRIC: Metric = Metric::Euclidean;
 
     /// Latent coordinates, [n_cells, latent_dim], not normalised. `source` has the model's genes in the model's order, preprocessed as in
