@@ -137,7 +137,8 @@ impl Transfer {
     /// As [`transfer()`]; a limit outside its range.
     pub fn run(&self) -> Result<Transferred> {
         let column = resolve(&self.reference, &self.labels)?;
-        let all = column.categorical()?;
+        // An empty text names no class.
+        let all = column.categorical()?.without_blank();
         let labels = all.drop_unused();
         let n_unlabelled = labels.codes().iter().filter(|code| code.is_none()).count();
         if n_unlabelled > 0 {

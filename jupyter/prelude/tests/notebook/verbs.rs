@@ -116,6 +116,12 @@ fn labels_go_from_a_reference_to_a_query() {
     assert!(added.iter().all(|name| columns.iter().any(|c| c == name)), "{columns:?}");
     let by_column = transfer(&of_reference, reference.obs("cell_type").unwrap(), &of_query).unwrap();
     assert_eq!(by_column.labels().len(), query.n_cells());
+    // An empty text names no class.
+    let values = reference.obs("cell_type").unwrap().values();
+    let blank = (0..values.len()).map(|i| if i % 3 == 0 { Some("") } else { values[i].as_deref() });
+    let with_blank = Column::from(tutti::data::Categorical::from_values(blank));
+    let levels = transfer(&of_reference, with_blank, &of_query).unwrap().labels().levels();
+    assert!(!levels.is_empty() && levels.iter().all(|level| !level.is_empty()), "{levels:?}");
     assert!(
         found.known_labels().values().iter().filter(|v| v.is_none()).count() == found.unknown().iter().filter(|u| **u).count()
     );
