@@ -417,13 +417,8 @@ fn run(task: &Task, asked: &mut Asked<'_>, seed: u64) -> Result<(), Failure> {
         let started = Instant::now();
         let n_components = 50.min(task.cells.n_genes()).min(task.cells.n_cells() - 1);
         let components = pca(task.cells.source(), &PcaConfig { n_components, seed, ..Default::default() })?.scores;
-        asked.add(
-            task,
-            METHODS[4],
-            seed,
-            &vote(task, components.view(), n_reference, Metric::Cosine)?,
-            started.elapsed().as_secs_f64(),
-        )?;
+        let found = vote(task, components.view(), n_reference, Metric::Cosine)?;
+        asked.add(task, METHODS[4], seed, &found, started.elapsed().as_secs_f64())?;
     }
     if asked.wants(task, METHODS[5], seed) {
         let started = Instant::now();
@@ -434,13 +429,8 @@ fn run(task: &Task, asked: &mut Asked<'_>, seed: u64) -> Result<(), Failure> {
         let mut trainer = Concord::trainer(&cells, &columns, config, &Device::Cpu, Threads::new(0)?)?;
         trainer.train(&mut Silent, &CancelToken::default())?;
         let z = trainer.finish()?.0.embed(cells.source())?;
-        asked.add(
-            task,
-            METHODS[5],
-            seed,
-            &vote(task, z.view(), n_reference, Metric::Cosine)?,
-            started.elapsed().as_secs_f64(),
-        )?;
+        let found = vote(task, z.view(), n_reference, Metric::Cosine)?;
+        asked.add(task, METHODS[5], seed, &found, started.elapsed().as_secs_f64())?;
     }
     for (method, python) in asked.peers.clone() {
         // Their solvers draw nothing that the result shows.

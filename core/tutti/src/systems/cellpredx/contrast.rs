@@ -1,8 +1,15 @@
-//! Which cells of a mini-batch NT-Xent does not push apart.
+//! Neighbours in the query: the partners of NT-Xent, and which cells of a mini-batch it does not push apart.
 
 use std::collections::HashMap;
 
+use ndarray::Array2;
+
+use super::CellPredX;
+use crate::data::{CellSource, RowSubset};
+use crate::error::Result;
 use crate::loss::{Relation, Relations};
+use crate::neighbors::{NeighborConfig, Neighbors, nearest_self};
+use crate::preprocess::{PcaConfig, pca};
 
 /// Relations of query cells and their partners, `cells`: n cells and then n partners, by row of the data. `neighbors`: of each cell of the data. Two rows are no
 /// negatives of each other where one has the cell of the other among its neighbours, or where both are the same cell, which as a partner comes with
@@ -19,6 +26,21 @@ pub(super) fn without_neighbors(cells: &[usize], neighbors: &[Vec<u32>]) -> Rela
         }
     }
     relations
+}
+
+impl CellPredX {
+    /// Nearest neighbours of the cells `rows` among themselves, by principal components; each cell finds itself too.
+    pub(super) fn neighbors_among(&self, source: &dyn CellSource, rows: &[usize]) -> Result<Neighbors> {
+        let (n, seed) = (rows.len(), self.config.seed);
+        let most = n.saturating_sub(1).min(source.n_genes());
+        let n_neighbors = (self.config.n_neighbors + 1).min(n);
+        let search = NeighborConfig { n_neighbors, seed, ..Default::default() };
+        if most == 0 {
+            return nearest_self(Array2::zeros((n, 1)).view(), &search);
+        }
+        let config = PcaConfig { n_components: self.config.n_pcs.min(most), seed, ..Default::default() };
+        nearest_self(pca(&RowSubset::new(source, rows), &config)?.scores.view(), &search)
+    }
 }
 
 #[cfg(test)]

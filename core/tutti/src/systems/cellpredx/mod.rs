@@ -34,7 +34,6 @@ use crate::loss::{
     nt_xent, projection_regularization, sparse_center, top_p_cosine_alignment,
 };
 use crate::model::{Phase, System};
-use crate::neighbors::{NeighborConfig, Neighbors, nearest_self};
 use crate::nn::{Activation, Dense, Draws, FeatureGate, MlpConfig, Norm, Parameters, Pass, SparseMlp};
 use crate::ops::sparse_batch::SparseBatch;
 use crate::preprocess::{PAIR_BATCH, Pair, PcaConfig, pca};
@@ -480,21 +479,6 @@ impl System for CellPredX {
 
     fn embed(&self, source: &dyn CellSource) -> Result<Array2<f32>> {
         CellPredX::embed(self, source)
-    }
-}
-
-impl CellPredX {
-    /// Nearest neighbours of the cells `rows` among themselves, by principal components; each cell finds itself too.
-    fn neighbors_among(&self, source: &dyn CellSource, rows: &[usize]) -> Result<Neighbors> {
-        let (n, seed) = (rows.len(), self.config.seed);
-        let most = n.saturating_sub(1).min(source.n_genes());
-        let n_neighbors = (self.config.n_neighbors + 1).min(n);
-        let search = NeighborConfig { n_neighbors, seed, ..Default::default() };
-        if most == 0 {
-            return nearest_self(Array2::zeros((n, 1)).view(), &search);
-        }
-        let config = PcaConfig { n_components: self.config.n_pcs.min(most), seed, ..Default::default() };
-        nearest_self(pca(&RowSubset::new(source, rows), &config)?.scores.view(), &search)
     }
 }
 
