@@ -398,19 +398,20 @@ fn run(task: &Task, asked: &mut Asked<'_>, seed: u64) -> Result<(), Failure> {
         let started = Instant::now();
         let base = CellPredXConfig { seed, ..CellPredXConfig::preset(preset, task.scenario) };
         let config = if preset == Preset::Default { with_settings(&base, &asked.settings)? } else { base };
+        let metric = config.metric();
         let input = CellPredXInput { labels: task.labels.clone(), is_query: task.is_query.clone(), batch: None };
         let mut trainer = CellPredX::trainer(&task.cells, &input, config, &Device::Cpu, Threads::new(0)?)?;
         trainer.train(&mut Silent, &CancelToken::default())?;
         let (model, history) = trainer.finish()?;
         let z = model.embed(task.cells.source())?;
         let classes = model.predict(z.slice(s![n_reference.., ..]))?;
-        let distance = Some(distance(z.view(), n_reference, CellPredX::METRIC)?);
+        let distance = Some(distance(z.view(), n_reference, metric)?);
         let seconds = started.elapsed().as_secs_f64();
         let last = history.epochs.last().map(|e| format!("{:.3?}", e.terms)).unwrap_or_default();
         eprintln!("  {name}: {} rounds, best {:?}, {last}", history.epochs.len(), history.best_epoch);
         asked.add(task, name, seed, &Found { classes, distance }, seconds)?;
         if preset == Preset::Default && asked.wants(task, by_vote, seed) {
-            asked.add(task, by_vote, seed, &vote(task, z.view(), n_reference, CellPredX::METRIC)?, seconds)?;
+            asked.add(task, by_vote, seed, &vote(task, z.view(), n_reference, metric)?, seconds)?;
         }
     }
     if draws && asked.wants(task, METHODS[4], seed) {

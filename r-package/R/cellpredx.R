@@ -11,6 +11,9 @@
 #' `limits = "by-class"` chooses limits for each class, on the held-out cells that are called by it. A class with too few of them, 39 for the default rate, keeps the
 #' limits of all together, and is named in a warning.
 #'
+#' Novelty, smoothing and finer labels compare cells by Euclidean distance, and so should what you do with the reduction. After a start at random (the setting
+#' `start`, as the presets `"paper"` and `"reference-code"` have it) they compare by cosine: `RunUMAP(..., metric = "cosine")`.
+#'
 #' @inheritSection RunConcord Interrupting
 #' @section Reproducibility:
 #' The same data, settings and `seed.use` give the same labels, to the bit, for any number of threads, and the same as the command line
@@ -210,8 +213,9 @@ run_cellpredx <- function(inputs, labels, label, finer, limits, orthologues, smo
         orthologues = check_pairs(orthologues, "orthologues", "a gene of each species", call)
     ))
     trained <- train_system("cellpredx", inputs$reference, options, check_flag(verbose, "verbose", call), call)
-    asked <- c(shared, limits, list(classes = trained$probabilities$classes, seed = settings$seed, n_neighbors = 15, smooth = smooth, finer = finer$labels))
-    named <- call_rust(rust_annotate, trained$embedding, trained$probabilities$values, asked, .call = call)
+    of_model <- trained$probabilities
+    asked <- c(shared, limits, of_model[c("classes", "metric")], list(seed = settings$seed, n_neighbors = 15, smooth = smooth, finer = finer$labels))
+    named <- call_rust(rust_annotate, trained$embedding, of_model$values, asked, .call = call)
     for (message in named$warnings) {
         warn_tutti(message)
     }

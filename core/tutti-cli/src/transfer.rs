@@ -58,7 +58,8 @@ pub struct Arguments {
     /// Reference cells that vote on each query cell
     #[arg(long, value_name = "N", default_value_t = TransferConfig::default().n_neighbors)]
     pub n_neighbors: usize,
-    /// Distance: `cosine`, by which contrastive embeddings are trained, or `euclidean`
+    /// Distance: `cosine`, by which contrastive embeddings are trained, or `euclidean`, by which `tutti annotate` compares cells in X_cellpredx, but for those of a
+    /// start at random (`--losses paper` and `reference-code`)
     #[arg(long, value_name = "NAME", default_value = "cosine", value_parser = ["cosine", "euclidean"])]
     pub metric: String,
     /// How much a neighbour counts

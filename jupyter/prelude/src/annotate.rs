@@ -96,7 +96,7 @@ impl Annotate {
         self.with(|a| a.scenario = Some(name.to_owned()))
     }
 
-    /// Weights of the losses: `"default"`, `"paper"` or `"reference-code"`.
+    /// Weights of the losses: `"default"`, `"paper"` or `"reference-code"`. The last two start at random weights, and novelty is then by cosine.
     pub fn preset(&self, name: &str) -> Annotate {
         self.with(|a| a.preset = Some(name.to_owned()))
     }
@@ -222,7 +222,7 @@ impl Annotate {
         let input = CellPredXInput::of_pair(&pair, known(&labels, &split)?)?;
         let notes = pair.prepared.notes.iter().cloned().chain(CellPredX::warnings(&input, &config)?);
         notes.filter(|_| !self.quiet).for_each(|note| warn(&note));
-        let (seed, steps) = (config.seed, config.steps_per_round);
+        let (seed, steps, metric) = (config.seed, config.steps_per_round, config.metric());
         let device = device(&self.device)?;
         let mut trainer = running.run(|| Ok(CellPredX::trainer(&pair.cells, &input, config, &device, threads)?))?;
         let mut reporter = Reporter::new("cellpredx", self.quiet);
@@ -248,7 +248,7 @@ impl Annotate {
         tell(&outcome, n);
 
         let threads = Threads::new(self.threads)?;
-        let transfer = TransferConfig { n_neighbors: 15, metric: CellPredX::METRIC, seed, ..Default::default() };
+        let transfer = TransferConfig { n_neighbors: 15, metric, seed, ..Default::default() };
         let named = || -> tutti::Result<_> {
             let embedding = model.embed(pair.cells.source())?;
             let logits = model.logits(embedding.view())?;

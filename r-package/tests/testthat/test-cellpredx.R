@@ -46,6 +46,38 @@ test_that("matrices, objects, threads and a file give the same", {
     expect_identical(LoadTutti(file)$raw, GetModel(query)$raw)
 })
 
+test_that("cells are compared by the metric of the start", {
+    pair <- pair()
+    labels <- factor(pair$reference$cell_type)
+    asked <- c(
+        check_limits(0.2, 0.05, NULL, NULL, TRUE, "overall"), list(labels = labels, finer = NULL, n_neighbors = 15, metric = "cosine", seed = 42, threads = 1)
+    )
+    unit <- function(x) x / sqrt(rowSums(x^2))
+    distances <- list(
+        euclidean = function(x, y) sqrt(pmax(outer(rowSums(x^2), rowSums(y^2), "+") - 2 * x %*% t(y), 0)),
+        cosine = function(x, y) 1 - unit(x) %*% t(unit(y))
+    )
+    difference <- function(query, metric) {
+        z <- MapToReference(pair$reference, GetModel(query), verbose = FALSE)
+        z <- coordinates(z, "ref.concord")
+        of_query <- coordinates(query, "cellpredx")
+        # Those that are held out are drawn by their labels and the seed alone.
+        voters <- call_rust(rust_annotate_votes, z, of_query, asked)$voters
+        nearest <- function(x) apply(distances[[metric]](x, z[voters, ]), 1, function(d) mean(sort(d)[1:15]))
+        usual <- nearest(z[setdiff(seq_along(labels), voters), ])
+        novelty <- vapply(nearest(of_query), function(d) mean(usual < d), 0)
+        mean(abs(novelty - query$predicted.cell_type.novelty))
+    }
+    for (preset in c("default", "paper", "reference-code")) {
+        query <- annotated(pair, preset = preset)
+        by <- vapply(names(distances), function(metric) difference(query, metric), 0)
+        right <- if (preset == "default") "euclidean" else "cosine"
+        expect_lt(by[[right]], 0.001, label = preset)
+        expect_gt(by[[setdiff(names(by), right)]], 0.01, label = preset)
+    }
+    expect_lt(difference(annotated(pair, start = "random"), "cosine"), 0.001)
+})
+
 test_that("limits are one's own or none", {
     pair <- pair()
     expect_false(any(annotated(pair, reject = FALSE)$predicted.cell_type.unknown))

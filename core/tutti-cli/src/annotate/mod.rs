@@ -92,7 +92,8 @@ pub struct Arguments {
     /// Kind of data, for the weights of CellPredX's losses; `auto` looks at the data and says what it takes them for
     #[arg(long, value_name = "KIND", default_value = "auto", value_parser = system::SCENARIOS)]
     pub scenario: String,
-    /// Which weights of CellPredX's losses: `default`, those that the `paper` writes, or those of the `reference-code`
+    /// Which weights of CellPredX's losses: `default`, those that the `paper` writes, or those of the `reference-code`; the last two start at random weights, and
+    /// cells are then compared by cosine, not by Euclidean distance
     #[arg(long, value_name = "NAME", default_value = "default", value_parser = ["default", "paper", "reference-code"])]
     pub losses: String,
     #[command(flatten)]

@@ -192,7 +192,7 @@ pub fn classify(task: &Task<'_>, reporter: &mut Reporter) -> Result<Outcome> {
 impl Task<'_> {
     fn transfer(&self) -> TransferConfig {
         let metric = match self.plan {
-            Plan::CellPredX(_) => CellPredX::METRIC,
+            Plan::CellPredX(config) => config.metric(),
             Plan::Concord(_) | Plan::Pca(_) => Metric::Cosine,
         };
         TransferConfig { n_neighbors: self.arguments.n_neighbors, metric, seed: self.plan.seed(), ..Default::default() }

@@ -2,8 +2,11 @@
 
 use std::path::Path;
 
+use ndarray::{Axis, concatenate};
 use serde_json::Value;
 use tutti::data::{Categorical, CellSource, Csr};
+use tutti::downstream::{TransferConfig, hold_out, novelty_beside};
+use tutti::neighbors::Metric;
 use tutti::rng::Rng;
 use tutti_io::{Additions, ObsColumn, ReadOptions, read, write_h5ad};
 
@@ -305,6 +308,50 @@ fn cellpredx_names_the_query_and_says_what_it_takes_the_data_for() {
     assert!(error(&annotate("x.csv", &["--set", "n_stepps=3"])).contains("did you mean `n_steps`"));
     let refused = tutti(&["annotate", &files[0], &files[1], "--label", "cell_type", "-o", &at("x.csv"), "--losses", "paper"]);
     assert!(error(&refused).contains("--system cellpredx"));
+}
+
+#[test]
+fn cellpredx_compares_cells_by_the_metric_of_its_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let data = cells();
+    let (reference, query): (Vec<usize>, Vec<usize>) = (0..900).partition(|i| data.batch.value(*i) == Some("batch_2"));
+    write(Path::new(&at("reference.h5ad")), &data, &reference, &data.gene_names);
+    write(Path::new(&at("query.h5ad")), &data, &query, &data.gene_names);
+    let labels = data.cell_type.select(&reference).drop_unused();
+    let split = hold_out(&labels, 0.2, &Rng::new(0)).unwrap();
+    let embedding = |file: &str| read(Path::new(&at(file)), &ReadOptions::default()).unwrap().obsm()["X_cellpredx"].clone();
+    for (more, expected) in [
+        (&["--losses", "default"][..], Metric::Euclidean),
+        (&["--losses", "paper"], Metric::Cosine),
+        (&["--losses", "reference-code"], Metric::Cosine),
+        (&["--set", "start=\"random\""], Metric::Cosine),
+    ] {
+        let (files, model) = ([at("reference.h5ad"), at("query.h5ad")], at("model.safetensors"));
+        let command = ["annotate", &files[0], &files[1], "--label", "cell_type", "-o", &at("out.h5ad"), "--save-model", &model];
+        let settings = ["--system", "cellpredx", "--scenario", "rna-to-rna", "--set", "n_steps=30", "--quiet"];
+        ok(&tutti(&[&command[..], &settings, more].concat()));
+        ok(&tutti(&["predict", &model, &files[0], "-o", &at("embedded.h5ad"), "--quiet"]));
+        let (z, of_query) = (embedding("embedded.h5ad"), embedding("out.h5ad"));
+        let beside = concatenate![Axis(0), z.select(Axis(0), &split.held_out), of_query];
+        let by = |metric| {
+            let config = TransferConfig { n_neighbors: 15, metric, ..Default::default() };
+            let voters = z.select(Axis(0), &split.train);
+            novelty_beside(voters.view(), beside.view(), split.held_out.len(), &config).unwrap().split_off(split.held_out.len())
+        };
+        let out = read(Path::new(&at("out.h5ad")), &ReadOptions::default()).unwrap();
+        let column = out.obs().column("predicted_cell_type_novelty").unwrap();
+        let told: Vec<f64> = column.f64().unwrap().iter().map(Option::unwrap).collect();
+        let difference = |metric| {
+            let novelty: Vec<f32> = by(metric);
+            novelty.iter().zip(&told).map(|(a, b)| (f64::from(*a) - b).abs()).sum::<f64>() / told.len() as f64
+        };
+        let (euclidean, cosine) = (difference(Metric::Euclidean), difference(Metric::Cosine));
+        println!("{more:?}: novelty differs by {euclidean:.5} from that of Euclidean distances, {cosine:.5} of cosine");
+        let (right, wrong) = if expected == Metric::Cosine { (cosine, euclidean) } else { (euclidean, cosine) };
+        // The model of the file places cells within 1e-5, by which a few ranks change.
+        assert!(right < 1e-3 && wrong > 1e-2, "{more:?}: {right} {wrong}");
+    }
 }
 
 #[test]

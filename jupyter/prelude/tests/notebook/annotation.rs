@@ -1,5 +1,10 @@
 //! Cells named after a reference, with limits, finer labels and genes.
 
+use ndarray::{Axis, concatenate};
+use tutti::downstream::{TransferConfig, hold_out, novelty_beside};
+use tutti::neighbors::Metric;
+use tutti::rng::Rng;
+
 use super::*;
 
 /// Four clusters in the reference, five in the query, which is of another batch.
@@ -42,6 +47,28 @@ fn limits_by_class_are_those_of_the_class_that_a_cell_is_called() {
     assert!(format!("{found:?}").contains("limits by class; of all together"), "{found:?}");
     let refused = run.limits_by_class().no_rejection().run().unwrap_err().to_string();
     assert!(refused.contains("`limits` is by class"), "{refused}");
+}
+
+#[test]
+fn cells_are_compared_by_the_metric_of_the_start() {
+    let (reference, query, _) = reference_and_query();
+    let labels = reference.obs("cell_type").unwrap().categorical().unwrap().drop_unused();
+    let split = hold_out(&labels, 0.2, &Rng::new(0)).unwrap();
+    let run = short_annotate(&reference, &query);
+    for (run, name) in [(run.clone(), "euclidean"), (run.preset("paper"), "cosine"), (run.preset("reference-code"), "cosine")] {
+        let found = run.run().unwrap();
+        let (known, asked) = (found.reference_embedding(), found.embedding());
+        let z = known.array();
+        let beside = concatenate![Axis(0), z.select(Axis(0), &split.held_out), asked.array().view()];
+        let novelty = |metric| {
+            let config = TransferConfig { n_neighbors: 15, metric, ..Default::default() };
+            let voters = z.select(Axis(0), &split.train);
+            novelty_beside(voters.view(), beside.view(), split.held_out.len(), &config).unwrap().split_off(split.held_out.len())
+        };
+        let (euclidean, cosine) = (novelty(Metric::Euclidean), novelty(Metric::Cosine));
+        assert_ne!(euclidean, cosine);
+        assert_eq!(found.novelty().to_numbers().unwrap(), if name == "cosine" { cosine } else { euclidean });
+    }
 }
 
 #[test]

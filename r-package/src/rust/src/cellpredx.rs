@@ -19,6 +19,7 @@ use crate::guard::{Failure, guard};
 use crate::json;
 use crate::matrix::{cells, factor, field, number, optional, pairs, strings, text, to_robj};
 use crate::model::load_cellpredx;
+use crate::score::{metric, metric_name};
 use crate::train::{Ready, advance, finish, normalization};
 
 type Outcome<T> = std::result::Result<T, Failure>;
@@ -111,19 +112,22 @@ fn rust_cellpredx_advance(pointer: Robj, seconds: f64) -> Robj {
     guard(|| advance::<CellPredX>(pointer, seconds))
 }
 
-/// Ends training, done or not: model, history, embedding of reference and query, and a logit per class of all cells.
+/// Ends training, done or not: model, history, embedding of reference and query with the metric by which it is compared, and a logit per class of all
+/// cells.
 #[extendr]
 fn rust_cellpredx_finish(pointer: Robj) -> Robj {
     guard(|| {
         finish::<CellPredX>(pointer, |model, embedding, preprocessing, history| {
             let logits = to_robj(&model.logits(embedding.view())?);
-            let logits = List::from_pairs([("classes", Robj::from(model.classes().to_vec())), ("values", logits)]);
-            Ok((model.saved(preprocessing, history)?, logits.into()))
+            let classes = Robj::from(model.classes().to_vec());
+            let metric = metric_name(model.config().metric()).into();
+            let found = List::from_pairs([("classes", classes), ("values", logits), ("metric", metric)]);
+            Ok((model.saved(preprocessing, history)?, found.into()))
         })
     })
 }
 
-/// Names the query. `embedding` and `logits` of the reference and then the query. `options`: labels, classes, held_out, seed, n_neighbors,
+/// Names the query. `embedding` and `logits` of the reference and then the query. `options`: labels, classes, held_out, seed, n_neighbors, metric,
 /// false_rejection_rate, reject, min_probability, max_novelty, limits, smooth, finer, threads.
 #[extendr]
 fn rust_annotate(embedding: Robj, logits: Robj, options: Robj) -> Robj {
@@ -133,7 +137,7 @@ fn rust_annotate(embedding: Robj, logits: Robj, options: Robj) -> Robj {
         let split = split(&labels, number(&options, "held_out")?, seed)?;
         let classes = strings(&field(&options, "classes")?)?;
         let n_neighbors = number(&options, "n_neighbors")? as usize;
-        let transfer = TransferConfig { n_neighbors, metric: CellPredX::METRIC, seed, ..Default::default() };
+        let transfer = TransferConfig { n_neighbors, metric: metric(&options)?, seed, ..Default::default() };
         let config = crate::annotate::config(&options)?;
         let of_reference = finer_labels(&options)?;
         let smooth = optional(&options, "smooth")?.is_some().then(|| number(&options, "smooth")).transpose()?.map(|n| n as usize);

@@ -11,10 +11,19 @@ use crate::matrix::{dense, factor, field, number, optional, text};
 
 type Outcome<T> = std::result::Result<T, Failure>;
 
+/// The metric that `options` names.
 pub fn metric(options: &Robj) -> Outcome<Metric> {
     let name = text(options, "metric")?;
     serde_json::from_value(name.as_str().into())
         .map_err(|_| Failure::new("argument", format!("`metric` is \"{name}\"; give \"euclidean\" or \"cosine\"")))
+}
+
+/// Its name in R.
+pub fn metric_name(metric: Metric) -> &'static str {
+    match metric {
+        Metric::Euclidean => "euclidean",
+        Metric::Cosine => "cosine",
+    }
 }
 
 fn betti(options: &Robj) -> Outcome<Option<Vec<usize>>> {

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Scenario;
 use crate::error::{Error, Result};
+use crate::neighbors::Metric;
 use crate::optim::{Decay, OptimizerConfig, Schedule, SgdConfig};
 use crate::sampler::PairedSamplerConfig;
 use crate::train::TrainConfig;
@@ -118,7 +119,7 @@ pub struct CellPredXConfig {
     /// Whether the centre loss takes the gate of each cell divided by its mean over the dimensions, see [`crate::loss::normalized_gate`]: closing it then gains
     /// nothing, so that `gate_floor` has no effect. Centres still move by the gate as it is. Default false, as published.
     pub normalize_gate: bool,
-    /// Where encoder and classifier start. Default at principal components and at zero.
+    /// Where encoder and classifier start; it decides [`CellPredXConfig::metric`]. Default at principal components and at zero.
     pub start: Start,
     /// Cells of each reference and each query in a mini-batch, at least 2. Default 512.
     pub batch_size: usize,
@@ -239,6 +240,18 @@ impl CellPredXConfig {
                 stopping: Stopping::Never,
                 ..of_scenario
             },
+        }
+    }
+
+    /// Distance by which cells are compared in the embedding, as novelty, votes of neighbours and smoothing take it; it follows [`CellPredXConfig::start`].
+    ///
+    /// From principal components, the default, Euclidean: encoder and classifier are linear and no layer normalises, so that lengths tell types apart too, and by
+    /// cosine a batch effect counts for more and a new type for less. From random weights, as [`Preset::Paper`] and [`Preset::ReferenceCode`] start, cosine: weights
+    /// that no loss trains stay random, and lengths in which they have a part order the cells badly.
+    pub fn metric(&self) -> Metric {
+        match self.start {
+            Start::Components => Metric::Euclidean,
+            Start::Random => Metric::Cosine,
         }
     }
 
@@ -363,6 +376,18 @@ mod tests {
         let code = CellPredXConfig::preset(Preset::ReferenceCode, Scenario::RnaToRna);
         assert_eq!((code.contrastive_weight, code.projection_weight, code.l1_weight), (0.2, 0.1, 0.1));
         assert!(!code.reference_spread && matched.reference_spread && !code.normalize_gate);
+    }
+
+    #[test]
+    fn distances_follow_the_start() {
+        for (scenario, _) in Scenario::ALL {
+            let metric = |preset| CellPredXConfig::preset(preset, scenario).metric();
+            assert_eq!(
+                Preset::ALL.map(|(preset, _)| (preset, metric(preset))),
+                [(Preset::Default, Metric::Euclidean), (Preset::Paper, Metric::Cosine), (Preset::ReferenceCode, Metric::Cosine)]
+            );
+        }
+        assert_eq!(CellPredXConfig { start: Start::Random, ..Default::default() }.metric(), Metric::Cosine);
     }
 
     #[test]

@@ -9,7 +9,6 @@ use super::CellPredX;
 use crate::data::{CellSource, row_blocks};
 use crate::error::{Error, Result};
 use crate::model::{BLOCK, Network, PredictedClasses, each_block, to_array};
-use crate::neighbors::Metric;
 use crate::nn::Pass;
 use crate::ops::sparse_batch::SparseBatch;
 
@@ -18,11 +17,6 @@ use crate::ops::sparse_batch::SparseBatch;
 pub const UNKNOWN_BELOW: f32 = 0.95;
 
 impl CellPredX {
-    /// What its embedding is compared by. Encoder and classifier are linear and no layer normalises, so that lengths tell types apart too; by cosine a
-    /// batch effect counts for more, and a new type for less. From random weights, as the presets start, the
-    /// order of the distances is worse than by cosine.
-    pub const METRIC: Metric = Metric::Euclidean;
-
     /// Latent coordinates, [n_cells, latent_dim], not normalised. `source` has the model's genes in the model's order, preprocessed as in
     /// training.
     ///
