@@ -8,7 +8,6 @@ use tutti::downstream::{
     Annotated, Baseline, ClassDeterminants, ClassLimits, DeterminantConfig, GradientConfig, KeyGeneHits, LevelTransfer,
     UnknownReason, determinant_genes, determinant_genes_of_cells, key_gene_hit_rates,
 };
-use tutti::neighbors::Metric;
 use tutti::preprocess::Pair;
 use tutti::systems::cellpredx::CellPredX;
 use tutti::threads::Threads;
@@ -133,16 +132,17 @@ impl AnnotatedCells {
         self.inner.found.query.coverage()
     }
 
-    /// The query in the embedding of the model.
+    /// The query in the embedding of the model. Its cells are compared by Euclidean distance, as the novelty does; after a start at random (`start`, the presets
+    /// `"paper"` and `"reference-code"`) by cosine.
     pub fn embedding(&self) -> Embedding {
         let z = self.inner.embedding.slice(s![self.inner.pair.n_reference.., ..]).to_owned();
-        Embedding::new("X_cellpredx", z, Metric::Cosine, Some(self.inner.run.query.clone()))
+        Embedding::new("X_cellpredx", z, self.inner.model.config().metric(), Some(self.inner.run.query.clone()))
     }
 
     /// The reference in the same embedding.
     pub fn reference_embedding(&self) -> Embedding {
         let z = self.inner.embedding.slice(s![..self.inner.pair.n_reference, ..]).to_owned();
-        Embedding::new("X_cellpredx", z, Metric::Cosine, Some(self.inner.run.reference.clone()))
+        Embedding::new("X_cellpredx", z, self.inner.model.config().metric(), Some(self.inner.run.reference.clone()))
     }
 
     /// Losses of the training by name.

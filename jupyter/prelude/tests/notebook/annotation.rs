@@ -58,6 +58,7 @@ fn cells_are_compared_by_the_metric_of_the_start() {
     for (run, name) in [(run.clone(), "euclidean"), (run.preset("paper"), "cosine"), (run.preset("reference-code"), "cosine")] {
         let found = run.run().unwrap();
         let (known, asked) = (found.reference_embedding(), found.embedding());
+        assert_eq!((known.metric(), asked.metric()), (name.into(), name.into()));
         let z = known.array();
         let beside = concatenate![Axis(0), z.select(Axis(0), &split.held_out), asked.array().view()];
         let novelty = |metric| {
