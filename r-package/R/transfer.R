@@ -14,7 +14,7 @@
 #' @param reduction.name,reduction.key Name and key of the new reduction.
 #' @param projection Reduction of the reference to project the query into as well, e.g. `"umap"`: the mean of the nearest reference cells.
 #' @param min.overlap Smallest share of the model's genes that the query must have.
-#' @param n.neighbors Reference cells that vote.
+#' @param n.neighbors Reference cells that vote: the nearest by cosine, or by the metric of a model of [RunCellPredX()], see there.
 #' @param threads,verbose As in [RunConcord()].
 #' @param ... Not used.
 #' @return The query with a reduction `ref.concord`, for each label the columns `predicted.<label>`, `predicted.<label>.score` and
@@ -100,7 +100,7 @@ map_cells <- function(input, reference, label.by, reduction, n.neighbors, min.ov
     }
     if (!is.null(label.by) || !is.null(projection)) {
         known <- reference_cells(reference, reduction, label.by, projection, call)
-        neighbors <- list(n_neighbors = check_count(n.neighbors, call = call), threads = options$threads)
+        neighbors <- list(n_neighbors = check_count(n.neighbors, call = call), metric = out$metric, threads = options$threads)
         for (label in label.by) {
             mapped$labels[[label]] <- vote(known$embedding, known$columns[[label]], out$embedding, neighbors, call)
         }
@@ -142,7 +142,7 @@ reference_cells <- function(reference, reduction, label.by, projection, call) {
 
 #' Transfer labels between cells of one embedding
 #'
-#' Each query cell takes the label for which its nearest reference cells vote, weighted by their similarity (cosine).
+#' Each query cell takes the label for which its nearest reference cells vote, weighted by their similarity: the cosine, or 1 / (1 + distance).
 #'
 #' With `held.out` above 0 that share of each class does not vote: on these cells the votes are calibrated to probabilities (one temperature), and limits of
 #' the probability and of the novelty chosen beyond which a cell is called unknown, as in [RunCellPredX()].
@@ -151,13 +151,15 @@ reference_cells <- function(reference, reduction, label.by, projection, call) {
 #' @param labels Label of each reference cell; `NA` cells do not vote. Joined by name where it has names.
 #' @param query Embedding of the query.
 #' @param n.neighbors Reference cells that vote.
+#' @param metric `"cosine"`, by which the embeddings of [RunConcord()] and [RunLCL()] are trained, or `"euclidean"`, for that of [RunCellPredX()] with its
+#'   default `preset` and for principal components.
 #' @param held.out Share of each class of the reference that does not vote; 0 lets all cells vote and gives no probabilities.
 #' @param false.rejection.rate,min.probability,max.novelty,reject,limits As in [RunCellPredX()]; they need `held.out`.
 #' @param finer Finer label of each reference cell: each query cell gets one by vote among the reference cells of the label that it is called.
 #' @param seed.use Names the draw of held-out cells.
 #' @param threads As in [RunConcord()].
 #' @return A data frame in the shape of Seurat's `TransferData`, one row per query cell: `predicted.id`, `prediction.score.<class>` (shares of the vote),
-#'   `prediction.score.max`, and beside it `similarity` (mean cosine to the winning neighbours) and `novelty`: the share of reference cells that lie
+#'   `prediction.score.max`, and beside it `similarity` (the mean to the winning neighbours) and `novelty`: the share of reference cells that lie
 #'   closer to their own neighbours than this cell does. Known cells have novelties all over 0 to 1; near 1 for many cells of a kind means that the
 #'   reference has nothing like it. With `held.out` also `probability`, `runner.up`, `unknown` and `reason` (`novel` or `low_probability`), and the attribute
 #'   `limits`, see [RunCellPredX()]. With `finer` also `finer.id`, `finer.score` and `finer.novelty`.
@@ -169,15 +171,15 @@ reference_cells <- function(reference, reduction, label.by, projection, call) {
 #' TransferLabels(x[1:30, ], labels, x[31:40, ], held.out = 0.5, false.rejection.rate = 0.2)$unknown
 #' @family transfer
 #' @export
-TransferLabels <- function(reference, labels, query, n.neighbors = 5, held.out = 0, false.rejection.rate = 0.05, min.probability = NULL,
-                           max.novelty = NULL, reject = TRUE, limits = "overall", finer = NULL, seed.use = 42, threads = NULL) {
+TransferLabels <- function(reference, labels, query, n.neighbors = 5, metric = "cosine", held.out = 0, false.rejection.rate = 0.05,
+                           min.probability = NULL, max.novelty = NULL, reject = TRUE, limits = "overall", finer = NULL, seed.use = 42, threads = NULL) {
     call <- rlang::current_env()
     reference <- number_matrix(reference)
     query <- number_matrix(query)
     cells <- if (is.null(rownames(reference))) as.character(seq_len(nrow(reference))) else rownames(reference)
     labels <- cell_vector(labels, cells, "labels", call)
     finer <- cell_vector(finer, cells, "finer", call)
-    options <- list(n_neighbors = check_count(n.neighbors), threads = tutti_threads(threads))
+    options <- list(n_neighbors = check_count(n.neighbors), metric = check_string(metric), threads = tutti_threads(threads))
     asked <- check_limits(held.out, false.rejection.rate, min.probability, max.novelty, reject, limits, call)
     if (held.out == 0) {
         given <- c(min.probability = !is.null(min.probability), max.novelty = !is.null(max.novelty), limits = limits != "overall", finer = !is.null(finer))

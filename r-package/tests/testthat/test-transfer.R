@@ -82,6 +82,31 @@ test_that("the vote is the one counted by hand", {
     expect_identical(TransferLabels(reference, stats::setNames(labels, letters[1:4])[4:1], at(0), n.neighbors = 3), three)
 })
 
+test_that("votes are of the nearest by the metric asked for, and by that of the model", {
+    # The query is at 10 on the first axis: b is in its direction and far away, a near it at an angle.
+    reference <- rbind(c(10, 2), c(100, 1), c(-1, 0))
+    vote <- function(...) TransferLabels(reference, c("a", "b", "c"), cbind(10, 0), n.neighbors = 1, ...)
+    expect_identical(vote()$predicted.id, "b")
+    near <- vote(metric = "euclidean")
+    expect_identical(near$predicted.id, "a")
+    expect_equal(near$similarity, 1 / (1 + 2), tolerance = 1e-6)
+    expect_error(vote(metric = "manhattan"), "`metric` is \"manhattan\"", class = "tutti_error_argument")
+
+    object <- five_clusters()
+    types <- object[, object$batch == levels(factor(object$batch))[[1]]]
+    others <- object[, object$batch != levels(factor(object$batch))[[1]]]
+    for (preset in c("default", "paper")) {
+        named <- suppressWarnings(RunCellPredX(others, types, "cell_type", preset = preset, scenario = "rna-to-rna", n_steps = 30, reject = FALSE, verbose = FALSE))
+        mapped <- MapToReference(others, named, label.by = "predicted.cell_type", verbose = FALSE)
+        by <- function(metric) {
+            TransferLabels(coordinates(named, "cellpredx"), unname(named$predicted.cell_type), coordinates(mapped, "ref.concord"), metric = metric)$novelty
+        }
+        metrics <- if (preset == "default") c("euclidean", "cosine") else c("cosine", "euclidean")
+        expect_identical(unname(mapped$predicted.predicted.cell_type.novelty), by(metrics[[1]]))
+        expect_false(identical(unname(mapped$predicted.predicted.cell_type.novelty), by(metrics[[2]])))
+    }
+})
+
 test_that("votes are calibrated on cells that do not vote, and cells of no known kind are refused", {
     set.seed(4)
     n <- 1500

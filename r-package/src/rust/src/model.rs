@@ -7,6 +7,7 @@ use extendr_api::prelude::*;
 use ndarray::Array2;
 use serde_json::Value;
 use tutti::model::SavedModel;
+use tutti::neighbors::Metric;
 use tutti::preprocess::{Origin, Preprocessing, prepare_query};
 use tutti::systems::cellpredx::CellPredX;
 use tutti::systems::concord::Concord;
@@ -17,6 +18,7 @@ use tutti::train::History;
 use crate::guard::{Failure, guard};
 use crate::json;
 use crate::matrix::{cells, dense, number, text, to_robj};
+use crate::score::metric_name;
 use crate::train::history_columns;
 
 type Outcome<T> = std::result::Result<T, Failure>;
@@ -34,6 +36,14 @@ impl Model {
             Self::Concord(model) => model.genes(),
             Self::Lcl(model) => model.genes(),
             Self::CellPredX(model) => model.genes(),
+        }
+    }
+
+    /// The metric by which its embedding is compared.
+    fn metric(&self) -> Metric {
+        match self {
+            Self::Concord(_) | Self::Lcl(_) => Metric::Cosine,
+            Self::CellPredX(model) => model.config().metric(),
         }
     }
 
@@ -155,6 +165,7 @@ fn rust_model_embed(model: Robj, input: Robj, options: Robj) -> Robj {
         };
         Ok(List::from_pairs([
             ("embedding", to_robj(&embedding)),
+            ("metric", metric_name(model.metric()).into()),
             ("probabilities", probabilities),
             ("missing_share", query.missing_share.into()),
             ("notes", query.notes.into()),

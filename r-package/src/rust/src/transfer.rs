@@ -7,12 +7,13 @@ use tutti::threads::Threads;
 use crate::annotate::{codes, finer, finer_labels, labels_of, named, numbers, split};
 use crate::guard::{Failure, guard};
 use crate::matrix::{dense, factor, number, to_robj};
+use crate::score::metric;
 
 fn config(options: &Robj) -> std::result::Result<TransferConfig, Failure> {
-    Ok(TransferConfig { n_neighbors: number(options, "n_neighbors")? as usize, ..Default::default() })
+    Ok(TransferConfig { n_neighbors: number(options, "n_neighbors")? as usize, metric: metric(options)?, ..Default::default() })
 }
 
-/// Votes of the nearest reference cells. `options`: n_neighbors, threads.
+/// Votes of the nearest reference cells. `options`: n_neighbors, metric, threads.
 #[extendr]
 fn rust_transfer_labels(reference: Robj, labels: Robj, query: Robj, options: Robj) -> Robj {
     guard(|| {
@@ -33,7 +34,7 @@ fn rust_transfer_labels(reference: Robj, labels: Robj, query: Robj, options: Rob
 }
 
 /// Votes with calibrated probabilities and limits: of reference cells that are not held out, on those that are and on the query. `options`: labels,
-/// n_neighbors, held_out, seed, false_rejection_rate, reject, min_probability, max_novelty, limits, finer, threads. Beside the names, which reference
+/// n_neighbors, metric, held_out, seed, false_rejection_rate, reject, min_probability, max_novelty, limits, finer, threads. Beside the names, which reference
 /// cells vote.
 #[extendr]
 fn rust_annotate_votes(reference: Robj, query: Robj, options: Robj) -> Robj {
@@ -55,7 +56,7 @@ fn rust_annotate_votes(reference: Robj, query: Robj, options: Robj) -> Robj {
     })
 }
 
-/// Weighted means of the nearest reference cells' values, one row per query cell. `options`: n_neighbors, threads.
+/// Weighted means of the nearest reference cells' values, one row per query cell. `options`: n_neighbors, metric, threads.
 #[extendr]
 fn rust_transfer_values(reference: Robj, values: Robj, query: Robj, options: Robj) -> Robj {
     guard(|| {
