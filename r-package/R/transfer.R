@@ -8,7 +8,7 @@
 #' @param query New cells: a Seurat object, a SingleCellExperiment or a matrix of features x cells.
 #' @param reference What [RunConcord()] returned: the object, or the model alone ([GetModel()], [LoadTutti()]), from which labels come by the
 #'   classifier only.
-#' @param label.by Column of the reference with the labels to transfer, or several.
+#' @param label.by Column of the reference with the labels to transfer, or several; `NA` and an empty text are no label.
 #' @param reduction Reduction of the reference that the model is behind. Default: the last one trained.
 #' @param assay,layer What to read of the query.
 #' @param reduction.name,reduction.key Name and key of the new reduction.
@@ -102,7 +102,8 @@ map_cells <- function(input, reference, label.by, reduction, n.neighbors, min.ov
         known <- reference_cells(reference, reduction, label.by, projection, call)
         neighbors <- list(n_neighbors = check_count(n.neighbors, call = call), metric = out$metric, threads = options$threads)
         for (label in label.by) {
-            mapped$labels[[label]] <- vote(known$embedding, known$columns[[label]], out$embedding, neighbors, call)
+            labels <- named_labels(known$columns[[label]], label)
+            mapped$labels[[label]] <- vote(known$embedding, labels, out$embedding, neighbors, call)
         }
         if (!is.null(projection)) {
             values <- call_rust(rust_transfer_values, known$embedding, known$projection, out$embedding, neighbors, .call = call)
@@ -148,7 +149,7 @@ reference_cells <- function(reference, reduction, label.by, projection, call) {
 #' the probability and of the novelty chosen beyond which a cell is called unknown, as in [RunCellPredX()].
 #'
 #' @param reference Embedding of the reference, one row per cell.
-#' @param labels Label of each reference cell; `NA` cells do not vote. Joined by name where it has names.
+#' @param labels Label of each reference cell; `NA` cells, and those of an empty text, do not vote. Joined by name where it has names.
 #' @param query Embedding of the query.
 #' @param n.neighbors Reference cells that vote.
 #' @param metric `"cosine"`, by which the embeddings of [RunConcord()] and [RunLCL()] are trained, or `"euclidean"`, for that of [RunCellPredX()] with its
@@ -177,7 +178,7 @@ TransferLabels <- function(reference, labels, query, n.neighbors = 5, metric = "
     reference <- number_matrix(reference)
     query <- number_matrix(query)
     cells <- if (is.null(rownames(reference))) as.character(seq_len(nrow(reference))) else rownames(reference)
-    labels <- cell_vector(labels, cells, "labels", call)
+    labels <- named_labels(cell_vector(labels, cells, "labels", call), "labels")
     finer <- cell_vector(finer, cells, "finer", call)
     options <- list(n_neighbors = check_count(n.neighbors), metric = check_string(metric), threads = tutti_threads(threads))
     asked <- check_limits(held.out, false.rejection.rate, min.probability, max.novelty, reject, limits, call)

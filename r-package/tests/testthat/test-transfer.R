@@ -82,6 +82,28 @@ test_that("the vote is the one counted by hand", {
     expect_identical(TransferLabels(reference, stats::setNames(labels, letters[1:4])[4:1], at(0), n.neighbors = 3), three)
 })
 
+test_that("an empty text names no class", {
+    at <- function(degrees) cbind(cos(degrees * pi / 180), sin(degrees * pi / 180))
+    reference <- at(1:80)
+    labels <- rep(c("", "a", " ", "b"), each = 20)
+    known <- replace(labels, labels %in% c("", " "), NA)
+    for (held.out in c(0, 0.2)) {
+        run <- function(labels) TransferLabels(reference, labels, at(c(30.1, 70.1)), n.neighbors = 3, held.out = held.out, false.rejection.rate = 0.5)
+        expect_warning(found <- run(labels), "40 reference cells have an empty text as `labels`", class = "tutti_warning")
+        expect_identical(found, run(known))
+        expect_true(all(found$predicted.id %in% c("a", "b")))
+        expect_identical(grep("^prediction.score", colnames(found), value = TRUE), paste0("prediction.score.", c("a", "b", "max")))
+    }
+    cells <- reference_and_query()
+    cells$reference$cell_type <- replace(as.character(cells$reference$cell_type), 1:30, "")
+    expect_warning(
+        query <- MapToReference(cells$query, cells$reference, label.by = "cell_type", verbose = FALSE), "30 reference cells have an empty text as `cell_type`",
+        class = "tutti_warning"
+    )
+    expect_true(all(nzchar(query$predicted.cell_type)))
+    expect_identical(rownames(query[["prediction.score.cell_type"]]), paste0("cluster-", 1:4))
+})
+
 test_that("votes are of the nearest by the metric asked for, and by that of the model", {
     # The query is at 10 on the first axis: b is in its direction and far away, a near it at an angle.
     reference <- rbind(c(10, 2), c(100, 1), c(-1, 0))
