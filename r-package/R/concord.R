@@ -114,7 +114,7 @@ RunConcord.SingleCellExperiment <- function(object, group.by, ..., label.by = NU
 #' @export
 ConcordIntegration <- function(object, assay = NULL, orig = NULL, layers = NULL, scale.layer = NULL, features = NULL,
                                new.reduction = "integrated.concord", key = "concord_", groups = NULL, seed.use = 42, threads = NULL,
-                               verbose = TRUE, preset = "hard-negative", ...) {
+                               verbose = TRUE, normalize = "auto", preset = "hard-negative", ...) {
     chosen <- integration_layers(layers_there(object), layers)
     if (length(chosen) < 2 && is.null(groups)) {
         abort_tutti("argument", "the assay has one layer; split it by batch, `object[[\"RNA\"]] <- split(object[[\"RNA\"]], f = object$batch)`, or use `RunConcord(group.by = )`.")
@@ -127,7 +127,7 @@ ConcordIntegration <- function(object, assay = NULL, orig = NULL, layers = NULL,
         cell_vector(stats::setNames(as.character(groups[[1]]), rownames(groups)), input$cells, "groups", rlang::current_env())
     }
     input$columns <- list(group.by = batch)
-    out <- run_system("concord", input, list(...), features, NULL, preset, NULL, seed.use, threads, verbose)
+    out <- run_system("concord", input, list(...), features, NULL, preset, NULL, seed.use, threads, verbose, normalize = normalize)
     cells <- intersect(colnames(object), input$cells)
     reduction <- new_reduction(out, if (is.null(assay)) "RNA" else assay, key, cells)
     stats::setNames(list(reduction), new.reduction)

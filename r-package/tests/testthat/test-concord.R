@@ -185,6 +185,17 @@ test_that("only the layers asked for are integrated; without their counts, their
     expect_false(summary(GetModel(of_data))$log1p)
 })
 
+test_that("layers are normalised as asked for", {
+    layers <- split_layers()
+    out <- integrate(layered(layers), normalize = "binarize")[[1]]
+    joined <- cbind(layers$counts.g1, layers$counts.g2)
+    expected <- run(joined, groups_of(), batch_size = ConcordSettings()$batch_size, normalize = "binarize")$embedding[colnames(counts_of()), ]
+    expect_identical(unname(SeuratObject::Embeddings(out)), unname(expected))
+    expect_false(identical(SeuratObject::Embeddings(out), SeuratObject::Embeddings(integrate(layered(layers))[[1]])))
+    halves <- list(data.g1 = layers$data.g1, data.g2 = layers$data.g2)
+    expect_error(integrate(layered(halves), normalize = "log-normalize"), "are no counts", class = "tutti_error_argument")
+})
+
 test_that("a table of groups takes the place of the layers, and one layer alone is refused", {
     groups <- data.frame(batch = groups_of()[80:1], row.names = colnames(counts_of())[80:1])
     whole <- layered(list(counts = counts_of(), data = counts_of()))
