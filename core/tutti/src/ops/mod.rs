@@ -10,11 +10,14 @@ pub mod layer_norm;
 pub mod linear;
 mod matmul;
 pub mod nt_xent;
+mod panels;
 pub mod product;
 mod simd;
 pub mod sparse_batch;
 pub mod sparse_linear;
+mod sparse_rows;
 pub(crate) mod values;
 mod written;
 
-pub(crate) use simd::{AdamStep, adam_update, axpy_rows, squared_distances, sum_of_distances};
+pub(crate) use simd::{AdamStep, adam_update, squared_distances, sum_of_distances};
+use sparse_rows::axpy_rows;

@@ -1,10 +1,7 @@
 //! Sparse rows of a mini-batch.
 
 use candle_core::Tensor;
-use rayon::prelude::*;
 
-use super::axpy_rows;
-use super::values::with_cpu_f32;
 use crate::data::Csr;
 use crate::error::Result;
 
@@ -45,19 +42,5 @@ impl SparseBatch {
         let dense = self.rows.to_dense();
         let (n_rows, n_genes) = dense.dim();
         Ok(Tensor::from_vec(dense.into_raw_vec_and_offset().0, (n_rows, n_genes), device)?)
-    }
-
-    /// Adds `xᵀ d_out`, [n_genes, hidden], to `sum`, for x these rows.
-    pub(super) fn add_gradient(&self, d_out: &Tensor, sum: &mut [f32]) -> candle_core::Result<()> {
-        let Some(transposed) = &self.transposed else {
-            candle_core::bail!("a gradient was asked of a mini-batch prepared without one");
-        };
-        let (_, hidden) = d_out.dims2()?;
-        with_cpu_f32(d_out, |d_out| {
-            sum.par_chunks_mut(hidden.max(1)).enumerate().for_each(|(gene, row)| {
-                let (cells, values) = transposed.row(gene);
-                axpy_rows(row, cells, values, d_out, hidden, 0);
-            });
-        })
     }
 }

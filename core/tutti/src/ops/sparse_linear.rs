@@ -132,10 +132,10 @@ fn forward(rows: &Csr, weight: &[f32], bias: &[f32]) -> Vec<f32> {
     out
 }
 
-fn dense_gradient(batch: &SparseBatch, d_out: &Tensor) -> candle_core::Result<Tensor> {
+fn dense_gradient(batch: &Arc<SparseBatch>, d_out: &Tensor) -> candle_core::Result<Tensor> {
     let (n_genes, (_, hidden)) = (batch.rows().n_cols(), d_out.dims2()?);
     let mut out = vec![0f32; n_genes * hidden];
-    batch.add_gradient(d_out, &mut out)?;
+    FactoredGradient::sparse(batch.clone(), d_out.clone()).add_to(&mut out)?;
     Tensor::from_vec(out, (n_genes, hidden), d_out.device())
 }
 
@@ -169,10 +169,15 @@ mod tests {
 
     #[test]
     fn equals_the_plain_twin_forward_and_backward() {
+        // The second is large enough for panels of columns.
+        [150, 30_000].into_iter().for_each(equals_the_plain_twin);
+    }
+
+    fn equals_the_plain_twin(hidden: usize) {
         let x = Arc::new(SparseBatch::with_gradient(random_batch(9, 30, 0.2)));
-        let weight = Var::from_tensor(&random_tensor((30, 150), "w")).unwrap();
-        let bias = Var::from_tensor(&random_tensor((1, 150), "b").flatten_all().unwrap()).unwrap();
-        let probe = random_tensor((9, 150), "probe");
+        let weight = Var::from_tensor(&random_tensor((30, hidden), "w")).unwrap();
+        let bias = Var::from_tensor(&random_tensor((1, hidden), "b").flatten_all().unwrap()).unwrap();
+        let probe = random_tensor((9, hidden), "probe");
 
         let ours = sparse_linear(&x, &weight, &bias, None).unwrap();
         let plain = sparse_linear_plain(&x, &weight, &bias).unwrap();
@@ -217,15 +222,17 @@ mod tests {
     #[test]
     fn the_number_of_threads_changes_no_bit() {
         let x = Arc::new(SparseBatch::with_gradient(random_batch(33, 40, 0.3)));
-        let (weight, bias) = (random_tensor((40, 200), "w"), random_tensor((1, 200), "b").flatten_all().unwrap());
-        let run = |n| {
+        let run = |n, hidden| {
+            let (weight, bias) = (random_tensor((40, hidden), "w"), random_tensor((1, hidden), "b").flatten_all().unwrap());
             crate::threads::Threads::new(n).unwrap().run(|| {
                 let y = sparse_linear(&x, &weight, &bias, None).unwrap();
                 let g = dense_gradient(&x, &y).unwrap();
                 (y.to_vec2::<f32>().unwrap(), g.to_vec2::<f32>().unwrap())
             })
         };
-        assert_eq!(run(1), run(2));
-        assert_eq!(run(1), run(3));
+        for hidden in [200, 8_000] {
+            assert_eq!(run(1, hidden), run(2, hidden));
+            assert_eq!(run(1, hidden), run(3, hidden));
+        }
     }
 }

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::{Decay, Gradients};
 use crate::error::{Error, Result};
 use crate::nn::{Parameter, Parameters};
-use crate::ops::factored::FactoredGradient;
-use crate::ops::values::{cpu_f32, with_cpu_f32};
+use crate::ops::factored::{FactoredGradient, with_rows};
+use crate::ops::values::cpu_f32;
 use crate::ops::{AdamStep, adam_update};
 
 /// Settings of Adam (Kingma and Ba 2015) and, with a weight decay, AdamW (Loshchilov and Hutter 2019).
@@ -222,9 +222,6 @@ struct FactoredAdam<'a> {
     step: AdamStep,
 }
 
-/// Columns of a gene that are updated together, on the stack.
-const COLUMN_BLOCK: usize = 1024;
-
 impl InplaceOp1 for FactoredAdam<'_> {
     fn name(&self) -> &'static str {
         "factored_adam"
@@ -240,40 +237,22 @@ impl InplaceOp1 for FactoredAdam<'_> {
         }
         // Every number is updated on its own, so that the size of a task changes no bit.
         let genes = (p.len() / hidden).div_ceil(4 * rayon::current_num_threads()).clamp(16, 512);
-        with_factors(self.factors, |factors| {
+        with_rows(self.factors, hidden, |gradients| {
+            let n_together = gradients.n_together(hidden);
+            let together = n_together * hidden;
             let moments = m.par_chunks_mut(genes * hidden).zip(v.par_chunks_mut(genes * hidden));
             p.par_chunks_mut(genes * hidden).zip(moments).enumerate().for_each(|(c, (p, (m, v)))| {
-                let mut gradient = [0f32; COLUMN_BLOCK];
-                for offset in (0..hidden).step_by(COLUMN_BLOCK) {
-                    let width = COLUMN_BLOCK.min(hidden - offset);
-                    for i in 0..p.len() / hidden {
-                        let gradient = &mut gradient[..width];
-                        gradient.fill(0.0);
-                        for (factor, d_out) in factors {
-                            factor.add_row(c * genes + i, d_out, hidden, offset, gradient);
-                        }
-                        let range = i * hidden + offset..i * hidden + offset + width;
-                        adam_update(&mut p[range.clone()], &mut m[range.clone()], &mut v[range], gradient, self.step);
-                    }
+                let mut gradient = vec![0f32; together.min(p.len())];
+                let moments = m.chunks_mut(together).zip(v.chunks_mut(together));
+                for (i, (p, (m, v))) in p.chunks_mut(together).zip(moments).enumerate() {
+                    let (gradient, first) = (&mut gradient[..p.len()], c * genes + i * n_together);
+                    gradient.fill(0.0);
+                    gradients.add_to(gradient, hidden, first..first + p.len() / hidden);
+                    adam_update(p, m, v, gradient, self.step);
                 }
             });
         })
     }
-}
-
-/// A factored gradient with the content of its output's gradient.
-type OpenFactor<'a> = (&'a FactoredGradient, &'a [f32]);
-
-/// Calls `f` with each factor opened. One is borrowed; several (two views with gradient) are copied, because a tensor lends its
-/// content only inside a call.
-fn with_factors(factors: &[FactoredGradient], f: impl FnOnce(&[OpenFactor<'_>])) -> candle_core::Result<()> {
-    if let [only] = factors {
-        return with_cpu_f32(only.d_out(), |d_out| f(&[(only, d_out)]));
-    }
-    let copies: Vec<Vec<f32>> =
-        factors.iter().map(|factor| with_cpu_f32(factor.d_out(), <[f32]>::to_vec)).collect::<candle_core::Result<_>>()?;
-    f(&factors.iter().zip(&copies).map(|(factor, d_out)| (factor, d_out.as_slice())).collect::<Vec<_>>());
-    Ok(())
 }
 
 pub(super) fn cpu_f32_mut<'a>(storage: &'a mut CpuStorage, layout: &Layout) -> candle_core::Result<&'a mut [f32]> {
@@ -304,10 +283,10 @@ mod tests {
             Arc::new(SparseBatch::with_gradient(rows))
         };
         let whole = part(0..6);
-        let train = |parts: &[Arc<SparseBatch>], config: AdamConfig| {
+        let train_of = |hidden: usize, parts: &[Arc<SparseBatch>], config: AdamConfig| {
             let mut parameters = Parameters::new(&Device::Cpu, Rng::new(2));
-            let Trained { tensor: w, slot } = parameters.weight("w", (40, 33), 40).unwrap();
-            let b = parameters.constant("bias", 33, 0.1).unwrap();
+            let Trained { tensor: w, slot } = parameters.weight("w", (40, hidden), 40).unwrap();
+            let b = parameters.constant("bias", hidden, 0.1).unwrap();
             let mut adam = Adam::new(&parameters, config).unwrap();
             for _ in 0..3 {
                 let of = |x: &Arc<SparseBatch>| {
@@ -320,9 +299,15 @@ mod tests {
             }
             [&w, b.as_tensor()].map(|t| t.flatten_all().unwrap().to_vec1::<f32>().unwrap())
         };
+        let train = |parts: &[_], config| train_of(33, parts, config);
         let config = AdamConfig { weight_decay: 0.3, ..Default::default() };
-        let (one, three) = (train(std::slice::from_ref(&whole), config), train(&[part(0..1), part(1..4), part(4..6)], config));
-        assert!(one.concat().iter().zip(three.concat()).all(|(a, b)| (a - b).abs() < 1e-5));
+        // The second is large enough for panels of columns.
+        for hidden in [33, 50_000] {
+            let one = train_of(hidden, std::slice::from_ref(&whole), config);
+            let three = train_of(hidden, &[part(0..1), part(1..4), part(4..6)], config);
+            assert!(one.concat().iter().zip(three.concat()).all(|(a, b)| (a - b).abs() < 1e-5));
+        }
+        let one = train(std::slice::from_ref(&whole), config);
         // Only the weights decay, unless asked otherwise.
         let without = train(std::slice::from_ref(&whole), AdamConfig { weight_decay: 0.0, ..config });
         assert!(one[0] != without[0] && train(&[whole], AdamConfig { decay: Decay::All, ..config })[1] != one[1]);
