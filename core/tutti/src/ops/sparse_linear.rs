@@ -104,9 +104,9 @@ impl CustomOp2 for SparseLinear {
     }
 }
 
-/// Numbers of W (1 MiB) that are used by all rows before the next ones are: they stay in the second level of the cache, where W as a whole
+/// Numbers of W (800 KiB) that are used by all rows before the next ones are: they stay in the second level of the cache, where W as a whole
 /// may exceed the third.
-const BLOCK: usize = 1 << 18;
+const BLOCK: usize = 200 << 10;
 
 fn forward(rows: &Csr, weight: &[f32], bias: &[f32]) -> Vec<f32> {
     let hidden = bias.len();
