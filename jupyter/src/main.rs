@@ -17,6 +17,7 @@ mod output;
 mod place;
 mod registry;
 mod relay;
+mod reply;
 mod runner;
 mod server;
 mod session;

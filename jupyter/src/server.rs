@@ -6,9 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jupyter_protocol::messaging::{
-    CodeMirrorMode, CommInfoReply, CompleteReply, ErrorOutput, ExecuteInput, ExecuteReply, ExecuteRequest, ExecuteResult,
-    HistoryReply, InputRequest, InspectReply, InterruptReply, IsCompleteReply, JupyterMessage, JupyterMessageContent,
-    KernelInfoReply, LanguageInfo, ReplyError, ReplyStatus, ShutdownReply, Status,
+    CommInfoReply, ExecuteInput, ExecuteReply, ExecuteRequest, ExecuteResult, HistoryReply, InputRequest, InterruptReply,
+    JupyterMessage, JupyterMessageContent, ReplyStatus, ShutdownReply, Status,
 };
 use jupyter_protocol::{ConnectionInfo, ExecutionCount};
 use jupyter_zmq_client::{
@@ -23,7 +22,8 @@ use crate::cell::{Cell, Shown};
 use crate::error::Result;
 use crate::event::Event;
 use crate::library::Library;
-use crate::place::{self, IsComplete};
+use crate::place;
+use crate::reply::{complete, inspect, kernel_info, reply_error};
 use crate::session::{Answer, Outcome, Runner, Session};
 
 /// How long a cell may take to stop before the user is told how to end it.
@@ -469,62 +469,5 @@ impl Kernel {
         let text =
             "This call does not stop by itself. Interrupt once more to end it; all variables of the notebook will be lost.\n";
         self.show(Shown::stderr(text)).await
-    }
-}
-
-fn reply_error(problem: &ErrorOutput) -> ReplyError {
-    ReplyError { ename: problem.ename.clone(), evalue: problem.evalue.clone(), traceback: problem.traceback.clone() }
-}
-
-fn kernel_info() -> KernelInfoReply {
-    KernelInfoReply {
-        status: ReplyStatus::Ok,
-        protocol_version: "5.3".into(),
-        implementation: "tutti-jupyter".into(),
-        implementation_version: env!("CARGO_PKG_VERSION").into(),
-        language_info: LanguageInfo {
-            name: "rust".into(),
-            version: String::new(),
-            mimetype: Some("text/x-rust".into()),
-            file_extension: Some(".rs".into()),
-            pygments_lexer: Some("rust".into()),
-            codemirror_mode: Some(CodeMirrorMode::Simple("rust".into())),
-            nbconvert_exporter: None,
-        },
-        banner: format!(
-            "Tutti {}: Rust notebooks for single-cell data. `use tutti_notebook::*;` is done.",
-            env!("CARGO_PKG_VERSION")
-        ),
-        help_links: Vec::new(),
-        debugger: false,
-        error: None,
-    }
-}
-
-fn complete(session: Option<&mut Session>, code: &str, position: usize) -> CompleteReply {
-    let at = place::byte_of(code, position);
-    let found = session.and_then(|s| s.complete(code, at));
-    let (matches, start, end) = found.unwrap_or((Vec::new(), at, at));
-    let (cursor_start, cursor_end) = (place::character_of(code, start), place::character_of(code, end));
-    CompleteReply { matches, cursor_start, cursor_end, ..Default::default() }
-}
-
-fn inspect(session: Option<&mut Session>, code: &str, position: usize) -> InspectReply {
-    let at = place::end_of_word(code, place::byte_of(code, position));
-    match session.and_then(|s| s.inspect(code, at)) {
-        Some((text, html)) => {
-            let data = serde_json::from_value(json!({"text/plain": text, "text/html": html})).unwrap_or_default();
-            InspectReply { found: true, data, ..Default::default() }
-        }
-        None => InspectReply::default(),
-    }
-}
-
-impl From<IsComplete> for JupyterMessageContent {
-    fn from(answer: IsComplete) -> Self {
-        match answer {
-            IsComplete::Yes => IsCompleteReply::complete().into(),
-            IsComplete::No { indent } => IsCompleteReply::incomplete(indent).into(),
-        }
     }
 }

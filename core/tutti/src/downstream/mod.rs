@@ -16,6 +16,7 @@ mod integrated_gradients;
 mod label_hierarchy;
 mod label_transfer;
 mod limits;
+mod lineage_genes;
 mod lineage_pairs;
 mod pseudotime;
 mod rejection;
@@ -37,16 +38,14 @@ pub use fate::{FateConfig, FateDecoder, FateTargets, FateTimes};
 pub use fate_prediction::{FatePrediction, HeldOutFates, predict_fates};
 pub use hierarchy::{Hierarchy, Linkage, Merge, RowDistance, hierarchical};
 pub use hold_out::{HoldOut, hold_out};
-pub use integrated_gradients::{
-    Attribution, Baseline, GradientConfig, LineageGenes, LineageGenesConfig, Target, centroid, integrated_gradients,
-    lineage_genes,
-};
+pub use integrated_gradients::{Attribution, Baseline, GradientConfig, Target, integrated_gradients};
 pub use label_hierarchy::{LevelTransfer, transfer_hierarchy, transfer_within};
 pub use label_transfer::{
     ClassFound, LabelTransfer, NeighborWeights, Rejection, TransferConfig, novelty, novelty_beside, transfer_labels,
     transfer_values,
 };
 pub use limits::{ClassLimits, LimitScope};
+pub use lineage_genes::{LineageGenes, LineageGenesConfig, centroid, lineage_genes};
 pub use lineage_pairs::{LineagePairConfig, MOST_PAIRED_CELLS, PairVotes, SizeRule, lineage_pairs};
 pub use pseudotime::{diffusion_pseudotime, graph_pseudotime, medoid};
 pub use rejection::{KnownSide, Threshold, rejection_threshold};
