@@ -344,6 +344,7 @@ impl CellSource for Csr {
 
     fn read_rows(&self, rows: &[usize], out: &mut Csr) -> Result<()> {
         out.clear(self.n_cols);
+        out.reserve(rows.len(), rows.iter().map(|i| self.indptr[i + 1] - self.indptr[*i]).sum());
         for i in rows {
             let (columns, values) = self.row(*i);
             out.indices.extend_from_slice(columns);
