@@ -64,7 +64,7 @@ impl FactoredGradient {
                 with_rows(std::slice::from_ref(self), hidden, |rows| {
                     let n = rows.n_together(hidden);
                     sum.par_chunks_mut((n * hidden).max(1)).enumerate().for_each(|(i, sums)| {
-                        rows.add_to(sums, hidden, i * n..i * n + sums.len() / hidden);
+                        rows.sum(sums, hidden, i * n..i * n + sums.len() / hidden, true);
                     });
                 })
             }
@@ -97,7 +97,7 @@ pub(crate) fn with_rows(
     let open: Vec<(&Csr, &Tensor)> = open.collect::<candle_core::Result<_>>()?;
     if panels::pay(open.iter().map(|(_, d_out)| d_out.elem_count()).sum()) {
         let panels = |(t, d_out): &(_, &Tensor)| Ok((*t, with_cpu_f32(d_out, |d_out| Panels::new(d_out, hidden))?));
-        f(&GeneGradients::Panels(open.iter().map(panels).collect::<candle_core::Result<_>>()?));
+        f(&GeneGradients::Panels(open.par_iter().map(panels).collect::<candle_core::Result<_>>()?));
     } else if let [(transposed, d_out)] = open[..] {
         with_cpu_f32(d_out, |d_out| f(&GeneGradients::Rows(vec![(transposed, d_out)])))?;
     } else {
@@ -126,11 +126,14 @@ impl GeneGradients<'_> {
         }
     }
 
-    /// Adds the gradient of `genes` to `sums`, [genes, hidden], in the order of the mini-batches.
-    pub(crate) fn add_to(&self, sums: &mut [f32], hidden: usize, genes: Range<usize>) {
+    /// The gradient of `genes` in `sums`, [genes, hidden], summed up in the order of the mini-batches; added to what is there where `add`.
+    pub(crate) fn sum(&self, sums: &mut [f32], hidden: usize, genes: Range<usize>, add: bool) {
         match self {
-            Self::Panels(factors) => panels::add_gradient(sums, hidden, genes, factors),
+            Self::Panels(factors) => panels::gradient(sums, hidden, genes, factors, add),
             Self::Rows(factors) => {
+                if !add {
+                    sums.fill(0.0);
+                }
                 for (gene, sum) in genes.zip(sums.chunks_exact_mut(hidden)) {
                     for (transposed, d_out) in factors {
                         let (cells, values) = transposed.row(gene);

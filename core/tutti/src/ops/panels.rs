@@ -54,12 +54,12 @@ impl Panels {
 /// A mini-batch, [n_genes, n_rows], and the gradient of its first layer's output in panels.
 pub(super) type Factors<'a> = (&'a Csr, Panels);
 
-/// Adds the gradient `xᵀ dy` of `genes`, all mini-batches together, to `sums`, [genes, hidden].
-pub(super) fn add_gradient(sums: &mut [f32], hidden: usize, genes: Range<usize>, mini_batches: &[Factors<'_>]) {
+/// The gradient `xᵀ dy` of `genes`, all mini-batches together, in `sums`, [genes, hidden]; added to what is there where `add`.
+pub(super) fn gradient(sums: &mut [f32], hidden: usize, genes: Range<usize>, mini_batches: &[Factors<'_>], add: bool) {
     for panel in 0..hidden.div_ceil(PANEL) {
         let factors: Vec<Factor<'_>> = mini_batches.iter().map(|(transposed, panels)| (*transposed, panels.of(panel))).collect();
         let columns = panel * PANEL..(panel * PANEL + PANEL).min(hidden);
-        gather(&mut Sums { values: sums, hidden, columns }, genes.clone(), &factors);
+        gather(&mut Sums { values: sums, hidden, columns, add }, genes.clone(), &factors);
     }
 }
 
@@ -71,6 +71,8 @@ struct Sums<'a> {
     values: &'a mut [f32],
     hidden: usize,
     columns: Range<usize>,
+    /// Whether what is there counts.
+    add: bool,
 }
 
 impl Sums<'_> {
@@ -80,7 +82,7 @@ impl Sums<'_> {
     }
 }
 
-/// Adds to the sums of each gene its values times the rows of its cells.
+/// Sums up for each gene its values times the rows of its cells.
 fn gather(sums: &mut Sums<'_>, genes: Range<usize>, factors: &[Factor<'_>]) {
     match isa() {
         // SAFETY: `isa` found these features on this processor.
@@ -91,6 +93,9 @@ fn gather(sums: &mut Sums<'_>, genes: Range<usize>, factors: &[Factor<'_>]) {
         Isa::Avx2 => unsafe { x86::gather_avx2(sums, genes, factors) },
         Isa::Portable => {
             for (i, gene) in genes.enumerate() {
+                if !sums.add {
+                    sums.of(i).fill(0.0);
+                }
                 for (transposed, panel) in factors {
                     let (cells, values) = transposed.row(gene);
                     for (cell, value) in cells.iter().zip(values) {
@@ -113,16 +118,17 @@ mod x86 {
 
     /// Defines `gather` for one instruction set. Sums of eight vectors stay in registers.
     macro_rules! gather {
-        ($gather:ident, $add:ident, $features:literal, $lanes:literal, $set:ident, $load:ident, $fma:ident, $store:ident) => {
+        ($gather:ident, $one:ident, $features:literal, $lanes:literal, $zero:ident, $set:ident, $load:ident, $fma:ident, $store:ident) => {
             #[target_feature(enable = $features)]
             pub(super) fn $gather(sums: &mut Sums<'_>, genes: Range<usize>, factors: &[Factor<'_>]) {
+                let add = sums.add;
                 for (i, gene) in genes.enumerate() {
                     let sums = sums.of(i);
                     if let Ok(sums) = <&mut [f32; PANEL]>::try_from(&mut *sums) {
-                        $add(sums, gene, factors);
+                        $one(sums, gene, factors, add);
                     } else {
                         let mut whole = padded(sums);
-                        $add(&mut whole, gene, factors);
+                        $one(&mut whole, gene, factors, add);
                         sums.copy_from_slice(&whole[..sums.len()]);
                     }
                 }
@@ -130,12 +136,15 @@ mod x86 {
 
             #[inline]
             #[target_feature(enable = $features)]
-            fn $add(sums: &mut [f32; PANEL], gene: usize, factors: &[Factor<'_>]) {
+            fn $one(sums: &mut [f32; PANEL], gene: usize, factors: &[Factor<'_>], add: bool) {
                 for start in (0..PANEL).step_by(8 * $lanes) {
                     let at = sums[start..].as_mut_ptr();
                     // SAFETY: of `sums` and of a panel's row the vector `l` of these eight is within `PANEL` numbers.
                     unsafe {
-                        let mut sum: [_; 8] = std::array::from_fn(|l| $load(at.add(l * $lanes)));
+                        let mut sum = [$zero(); 8];
+                        if add {
+                            sum = std::array::from_fn(|l| $load(at.add(l * $lanes)));
+                        }
                         for (transposed, panel) in factors {
                             let (cells, values) = transposed.row(gene);
                             for (cell, value) in cells.iter().zip(values) {
@@ -154,8 +163,28 @@ mod x86 {
         };
     }
 
-    gather!(gather_avx512, add_avx512, "avx512f", 16, _mm512_set1_ps, _mm512_loadu_ps, _mm512_fmadd_ps, _mm512_storeu_ps);
-    gather!(gather_avx2, add_avx2, "avx2,fma", 8, _mm256_set1_ps, _mm256_loadu_ps, _mm256_fmadd_ps, _mm256_storeu_ps);
+    gather!(
+        gather_avx512,
+        one_avx512,
+        "avx512f",
+        16,
+        _mm512_setzero_ps,
+        _mm512_set1_ps,
+        _mm512_loadu_ps,
+        _mm512_fmadd_ps,
+        _mm512_storeu_ps
+    );
+    gather!(
+        gather_avx2,
+        one_avx2,
+        "avx2,fma",
+        8,
+        _mm256_setzero_ps,
+        _mm256_set1_ps,
+        _mm256_loadu_ps,
+        _mm256_fmadd_ps,
+        _mm256_storeu_ps
+    );
 }
 
 #[cfg(test)]
@@ -186,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn the_gradient_is_added_for_every_width_and_range_of_genes() {
+    fn the_gradient_is_set_or_added_for_every_width_and_range_of_genes() {
         for hidden in [1, 128, 150, 300] {
             let batches = [random(9, 20, 2), random(30, 20, 3)];
             let d_out = batches.each_ref().map(|x| numbers(x.n_rows() * hidden));
@@ -204,8 +233,10 @@ mod tests {
                 let expected: Vec<f64> =
                     (0..start.len()).map(|k| f64::from(start[k]) + at(genes.start + k / hidden, k % hidden)).collect();
                 let mut sums = start.clone();
-                add_gradient(&mut sums, hidden, genes, &factors);
+                gradient(&mut sums, hidden, genes.clone(), &factors, true);
                 near(&sums, &expected);
+                gradient(&mut sums, hidden, genes, &factors, false);
+                near(&sums, &expected.iter().zip(&start).map(|(sum, start)| sum - f64::from(*start)).collect::<Vec<_>>());
             }
         }
     }
@@ -223,9 +254,9 @@ mod tests {
         let factors = [(&transposed, panels.of(1))];
         let mut sums = [numbers(40 * 256), numbers(40 * 256)];
         let [chosen, avx2] = &mut sums;
-        gather(&mut Sums { values: chosen, hidden: 256, columns: 128..256 }, 0..40, &factors);
+        gather(&mut Sums { values: chosen, hidden: 256, columns: 128..256, add: true }, 0..40, &factors);
         // SAFETY: the features were just found.
-        unsafe { x86::gather_avx2(&mut Sums { values: avx2, hidden: 256, columns: 128..256 }, 0..40, &factors) };
+        unsafe { x86::gather_avx2(&mut Sums { values: avx2, hidden: 256, columns: 128..256, add: true }, 0..40, &factors) };
         assert_eq!(sums[0], sums[1]);
     }
 }

@@ -246,8 +246,7 @@ impl InplaceOp1 for FactoredAdam<'_> {
                 let moments = m.chunks_mut(together).zip(v.chunks_mut(together));
                 for (i, (p, (m, v))) in p.chunks_mut(together).zip(moments).enumerate() {
                     let (gradient, first) = (&mut gradient[..p.len()], c * genes + i * n_together);
-                    gradient.fill(0.0);
-                    gradients.add_to(gradient, hidden, first..first + p.len() / hidden);
+                    gradients.sum(gradient, hidden, first..first + p.len() / hidden, false);
                     adam_update(p, m, v, gradient, self.step);
                 }
             });
