@@ -19,6 +19,7 @@ mod input;
 mod lcl;
 mod lineage;
 mod lsi;
+mod memory;
 mod output;
 mod predict;
 mod progress;
@@ -32,11 +33,6 @@ mod transfer;
 use clap::{Parser, Subcommand};
 
 use crate::error::CliError;
-
-/// Every training step takes and gives back the same buffers of some MB: this allocator keeps them, where the system's returns them to the
-/// kernel and has each page cleared again.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Integrate single-cell data from several batches by contrastive learning.
 #[derive(Parser)]
@@ -80,6 +76,7 @@ fn main() -> std::process::ExitCode {
     let started = std::time::Instant::now();
     // SAFETY: this is the first thing that the program does; no other thread is there to read the environment.
     unsafe { tutti_io::set_library_defaults() };
+    memory::keep_free_memory();
     let outcome = match Tutti::parse().command {
         Command::Concord(arguments) => concord::run(&arguments, started),
         Command::Lcl(arguments) => lcl::run(&arguments, started),
