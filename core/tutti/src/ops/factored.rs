@@ -137,7 +137,7 @@ impl GeneGradients<'_> {
                 for (gene, sum) in genes.zip(sums.chunks_exact_mut(hidden)) {
                     for (transposed, d_out) in factors {
                         let (cells, values) = transposed.row(gene);
-                        axpy_rows(sum, cells, values, d_out, hidden, 0);
+                        axpy_rows(sum, cells, values, d_out);
                     }
                 }
             }

@@ -189,6 +189,7 @@ mod x86 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::axpy_rows;
     use super::*;
     use crate::rng::Rng;
 
@@ -232,8 +233,16 @@ mod tests {
                 };
                 let expected: Vec<f64> =
                     (0..start.len()).map(|k| f64::from(start[k]) + at(genes.start + k / hidden, k % hidden)).collect();
+                // The plain loop of the same processor, bit for bit.
+                let mut plain = start.clone();
+                for (gene, sum) in genes.clone().zip(plain.chunks_exact_mut(hidden)) {
+                    for (t, d) in transposed.iter().zip(&d_out) {
+                        axpy_rows(sum, t.row(gene).0, t.row(gene).1, d);
+                    }
+                }
                 let mut sums = start.clone();
                 gradient(&mut sums, hidden, genes.clone(), &factors, true);
+                assert_eq!(sums, plain);
                 near(&sums, &expected);
                 gradient(&mut sums, hidden, genes, &factors, false);
                 near(&sums, &expected.iter().zip(&start).map(|(sum, start)| sum - f64::from(*start)).collect::<Vec<_>>());

@@ -124,7 +124,7 @@ fn forward(rows: &Csr, weight: &[f32], bias: &[f32]) -> Vec<f32> {
                 let (columns, values) = rows.row(c * chunk_rows + i);
                 let (columns, values) = (&columns[*next..], &values[*next..]);
                 let n = columns.partition_point(|gene| (*gene as usize) < block * block_genes);
-                axpy_rows(out, &columns[..n], &values[..n], weight, hidden, 0);
+                axpy_rows(out, &columns[..n], &values[..n], weight);
                 *next += n;
             }
         }

@@ -4,25 +4,25 @@
 
 use super::simd::{Isa, isa};
 
-/// `y += sum_k values[k] * matrix[rows[k]][offset .. offset + y.len()]`, `matrix` row-major with `stride` columns.
+/// `y += sum_k values[k] * matrix[rows[k]]`, `matrix` row-major with as many columns as `y`.
 ///
 /// The one loop behind the sparse first layer, forward (rows are genes, matrix the weights) and backward (rows are cells, matrix the
 /// output's gradient). The sum runs in the order of `rows` for every column, so that it never depends on blocks or threads.
-pub(crate) fn axpy_rows(y: &mut [f32], rows: &[u32], values: &[f32], matrix: &[f32], stride: usize, offset: usize) {
+pub(crate) fn axpy_rows(y: &mut [f32], rows: &[u32], values: &[f32], matrix: &[f32]) {
     assert_eq!(rows.len(), values.len());
-    assert!(offset + y.len() <= stride);
-    let n_rows = matrix.len() / stride.max(1);
-    assert!(rows.is_empty() || (rows.iter().fold(0, |max, row| max.max(*row)) as usize) < n_rows);
+    let width = y.len();
+    let n_rows = matrix.len() / width.max(1);
+    assert!(width == 0 || rows.is_empty() || (rows.iter().fold(0, |max, row| max.max(*row)) as usize) < n_rows);
     match isa() {
-        // SAFETY: every row is inside the matrix and `offset + y.len()` inside a row, by the assertions; the features are there.
+        // SAFETY: every row is inside the matrix, by the assertions; the features are there.
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 => unsafe { x86::axpy_rows_avx512(y, rows, values, matrix.as_ptr().add(offset), stride) },
+        Isa::Avx512 => unsafe { x86::axpy_rows_avx512(y, rows, values, matrix.as_ptr(), width) },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => unsafe { x86::axpy_rows_avx2(y, rows, values, matrix.as_ptr().add(offset), stride) },
+        Isa::Avx2 => unsafe { x86::axpy_rows_avx2(y, rows, values, matrix.as_ptr(), width) },
         Isa::Portable => {
             for (row, value) in rows.iter().zip(values) {
-                let start = *row as usize * stride + offset;
+                let start = *row as usize * width;
                 for (out, w) in y.iter_mut().zip(&matrix[start..]) {
                     *out += value * w;
                 }
@@ -143,17 +143,15 @@ mod tests {
 
     #[test]
     fn axpy_rows_equals_the_plain_loop_for_every_width_and_instruction_set() {
-        let stride = 300;
-        let matrix: Vec<f32> = (0..7 * stride).map(|i| ((i * 37) % 101) as f32 / 50.0 - 1.0).collect();
         // 15 rows make groups of 8, 4, 2 and 1.
         let rows: Vec<u32> = (0..15).map(|k| (k * 5) % 7).collect();
         let values: Vec<f32> = (0..15).map(|k| 0.25 * k as f32 - 1.5).collect();
-        for (offset, width) in [(0, 300), (5, 1), (0, 16), (3, 129), (100, 200), (1, 64), (7, 40), (0, 0)] {
+        for width in [300, 1, 16, 129, 200, 64, 40, 0] {
+            let matrix: Vec<f32> = (0..7 * width).map(|i| ((i * 37) % 101) as f32 / 50.0 - 1.0).collect();
             let start: Vec<f32> = (0..width).map(|j| j as f32).collect();
             let expected: Vec<f64> = (0..width)
                 .map(|j| {
-                    let products =
-                        rows.iter().zip(&values).map(|(r, v)| f64::from(v * matrix[*r as usize * stride + offset + j]));
+                    let products = rows.iter().zip(&values).map(|(r, v)| f64::from(v * matrix[*r as usize * width + j]));
                     j as f64 + products.sum::<f64>()
                 })
                 .collect();
@@ -163,13 +161,13 @@ mod tests {
                 }
             };
             let mut y = start.clone();
-            axpy_rows(&mut y, &rows, &values, &matrix, stride, offset);
+            axpy_rows(&mut y, &rows, &values, &matrix);
             check(&y, "chosen at run time");
             #[cfg(target_arch = "x86_64")]
             if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
                 let mut y = start.clone();
-                // SAFETY: rows are below 7 and `offset + width` at most 300; the features were just found.
-                unsafe { x86::axpy_rows_avx2(&mut y, &rows, &values, matrix.as_ptr().add(offset), stride) };
+                // SAFETY: rows are below 7; the features were just found.
+                unsafe { x86::axpy_rows_avx2(&mut y, &rows, &values, matrix.as_ptr(), width) };
                 check(&y, "AVX2");
             }
         }
