@@ -2,8 +2,9 @@
 //! their order; cells run on a thread of their own.
 
 use std::collections::VecDeque;
+use std::io::ErrorKind;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jupyter_protocol::messaging::{
     CommInfoReply, ExecuteInput, ExecuteReply, ExecuteRequest, ExecuteResult, HistoryReply, InputRequest, InterruptReply,
@@ -11,7 +12,7 @@ use jupyter_protocol::messaging::{
 };
 use jupyter_protocol::{ConnectionInfo, ExecutionCount};
 use jupyter_zmq_client::{
-    KernelIoPubConnection, RouterRecvConnection, RouterSendConnection, create_kernel_control_connection,
+    KernelIoPubConnection, RouterRecvConnection, RouterSendConnection, RuntimeError, create_kernel_control_connection,
     create_kernel_heartbeat_connection, create_kernel_iopub_connection, create_kernel_shell_connection,
     create_kernel_stdin_connection,
 };
@@ -28,6 +29,8 @@ use crate::session::{Answer, Outcome, Runner, Session};
 
 /// How long a cell may take to stop before the user is told how to end it.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// How long a port that another process still holds is waited for, such as the kernel that this one replaces.
+const MOVING_OUT: Duration = Duration::from_secs(10);
 /// How long the last words of a process that ended are waited for.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
@@ -37,11 +40,11 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 /// [`crate::error::Error::Jupyter`] for sockets that cannot be opened or break.
 pub async fn serve(connection: &ConnectionInfo, library: Library) -> Result<()> {
     let name = format!("tutti-{}", std::process::id());
-    let (shell, requests) = create_kernel_shell_connection(connection, &name).await?.split();
-    let (control, controls) = create_kernel_control_connection(connection, &name).await?.split();
-    let (stdin, answers) = create_kernel_stdin_connection(connection, &name).await?.split();
-    let iopub = create_kernel_iopub_connection(connection, &name).await?;
-    let mut heartbeat = create_kernel_heartbeat_connection(connection).await?;
+    let (shell, requests) = once_free(|| create_kernel_shell_connection(connection, &name)).await?.split();
+    let (control, controls) = once_free(|| create_kernel_control_connection(connection, &name)).await?.split();
+    let (stdin, answers) = once_free(|| create_kernel_stdin_connection(connection, &name)).await?.split();
+    let iopub = once_free(|| create_kernel_iopub_connection(connection, &name)).await?;
+    let mut heartbeat = once_free(|| create_kernel_heartbeat_connection(connection)).await?;
     tokio::spawn(async move { while heartbeat.single_heartbeat().await.is_ok() {} });
 
     let (to_kernel, inbox) = mpsc::unbounded_channel();
@@ -75,6 +78,25 @@ pub async fn serve(connection: &ConnectionInfo, library: Library) -> Result<()> 
         is_warm: false,
     };
     kernel.run().await
+}
+
+/// Opens a socket, and tries again while its port is in use.
+async fn once_free<T, F>(open: impl Fn() -> F) -> Result<T>
+where
+    F: Future<Output = std::result::Result<T, RuntimeError>>,
+{
+    let until = Instant::now() + MOVING_OUT;
+    loop {
+        match open().await {
+            Err(e) if is_in_use(&e) && Instant::now() < until => tokio::time::sleep(Duration::from_millis(100)).await,
+            opened => return Ok(opened?),
+        }
+    }
+}
+
+fn is_in_use(error: &RuntimeError) -> bool {
+    let mut causes = std::iter::successors(Some(error as &dyn std::error::Error), |e| e.source());
+    causes.any(|e| e.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == ErrorKind::AddrInUse))
 }
 
 /// What the kernel's task is told.
