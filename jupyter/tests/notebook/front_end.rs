@@ -49,13 +49,19 @@ pub fn free_ports() -> [u16; 5] {
     })
 }
 
+/// A kernel's process; it ends with this.
+pub struct Kernel {
+    process: Child,
+    connection: ConnectionInfo,
+    folder: tempfile::TempDir,
+}
+
 pub struct Notebook {
-    kernel: Child,
+    kernel: Kernel,
     pub shell: ClientShellConnection,
     pub iopub: ClientIoPubConnection,
     pub control: ClientControlConnection,
     pub stdin: ClientStdinConnection,
-    pub folder: tempfile::TempDir,
 }
 
 /// What came of a cell.
@@ -114,12 +120,8 @@ fn plain(value: &Value) -> String {
     }
 }
 
-impl Notebook {
-    pub async fn open() -> Self {
-        Self::open_at(free_ports()).await
-    }
-
-    pub async fn open_at(ports: [u16; 5]) -> Self {
+impl Kernel {
+    pub fn start(ports: [u16; 5]) -> Self {
         let library = library();
         let folder = tempfile::tempdir().unwrap();
         let connection = ConnectionInfo {
@@ -146,20 +148,43 @@ impl Notebook {
         for (name, value) in spec["env"].as_object().unwrap() {
             command.env(name, value.as_str().unwrap());
         }
-        let kernel = command.spawn().unwrap();
+        let process = command.spawn().unwrap();
+        Self { process, connection, folder }
+    }
+
+    /// Once it is there.
+    pub async fn connect(self) -> Notebook {
+        let connection = &self.connection;
         let identity = peer_identity_for_session("tests").unwrap();
-        let mut shell = create_client_shell_connection_with_identity(&connection, "tests", identity.clone()).await.unwrap();
-        let stdin = create_client_stdin_connection_with_identity(&connection, "tests", identity).await.unwrap();
-        let iopub = create_client_iopub_connection(&connection, "", "tests").await.unwrap();
-        let control = create_client_control_connection(&connection, "tests").await.unwrap();
+        let mut shell = create_client_shell_connection_with_identity(connection, "tests", identity.clone()).await.unwrap();
+        let stdin = create_client_stdin_connection_with_identity(connection, "tests", identity).await.unwrap();
+        let iopub = create_client_iopub_connection(connection, "", "tests").await.unwrap();
+        let control = create_client_control_connection(connection, "tests").await.unwrap();
         shell.send(KernelInfoRequest {}.into()).await.unwrap();
         let info = shell.read().await.unwrap();
         let JupyterMessageContent::KernelInfoReply(info) = info.content else { panic!("{info:?}") };
         assert_eq!(info.language_info.name, "rust");
-        let mut notebook = Self { kernel, shell, iopub, control, stdin, folder };
+        let mut notebook = Notebook { kernel: self, shell, iopub, control, stdin };
         // The subscription is there once something comes.
         notebook.run("();").await.ok();
         notebook
+    }
+}
+
+impl Drop for Kernel {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Notebook {
+    pub async fn open() -> Self {
+        Kernel::start(free_ports()).connect().await
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.kernel.folder.path()
     }
 
     pub async fn send(&mut self, code: &str) -> JupyterMessage {
@@ -220,16 +245,9 @@ impl Notebook {
     pub async fn close(mut self) {
         self.control.send(ShutdownRequest { restart: false }.into()).await.unwrap();
         let until = Instant::now() + Duration::from_secs(60);
-        while self.kernel.try_wait().unwrap().is_none() {
+        while self.kernel.process.try_wait().unwrap().is_none() {
             assert!(Instant::now() < until, "the kernel does not end");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-    }
-}
-
-impl Drop for Notebook {
-    fn drop(&mut self) {
-        let _ = self.kernel.kill();
-        let _ = self.kernel.wait();
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use front_end::{Notebook, PROGRAM, free_ports, library};
+use front_end::{Kernel, Notebook, PROGRAM, free_ports, library};
 use jupyter_protocol::messaging::{
     CompleteRequest, ExecuteRequest, InputReply, InspectRequest, InterruptRequest, JupyterMessage, JupyterMessageContent,
     ReplyStatus, Stdio as Name,
@@ -214,7 +214,7 @@ async fn standard_input_is_empty_and_questions_are_asked() {
 async fn dependencies_completion_and_inspection() {
     let mut notebook = Notebook::open().await;
     // A crate of the user's, added and used in one cell, and in the next beside the prelude.
-    let own = notebook.folder.path().join("own");
+    let own = notebook.folder().join("own");
     std::fs::create_dir_all(own.join("src")).unwrap();
     std::fs::write(own.join("Cargo.toml"), "[package]\nname = \"own\"\nversion = \"1.0.0\"\nedition = \"2024\"\n").unwrap();
     std::fs::write(own.join("src/lib.rs"), "/// Twice the number.\npub fn twice(x: f64) -> f64 { 2.0 * x }\n").unwrap();
@@ -310,15 +310,13 @@ fn what_was_installed_is_found() {
 
 #[tokio::test]
 async fn a_port_that_is_in_use_is_waited_for() {
-    library();
     let ports = free_ports();
     // The first that the kernel opens, and the last.
     let held = [ports[0], ports[4]].map(|port| std::net::TcpListener::bind(("127.0.0.1", port)).unwrap());
-    std::thread::spawn(|| {
-        std::thread::sleep(Duration::from_secs(2));
-        drop(held);
-    });
-    let mut notebook = Notebook::open_at(ports).await;
+    let kernel = Kernel::start(ports);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    drop(held);
+    let mut notebook = kernel.connect().await;
     assert_eq!(notebook.run("1 + 1").await.ok().result().as_deref(), Some("2"));
     notebook.close().await;
 }
