@@ -5,12 +5,12 @@ use tutti::data::{Categorical, Cells, Lineages};
 use tutti::downstream::{
     FateConfig, FateDecoder, FateTargets, FateTimes, LineageGenesConfig, LineagePairConfig, lineage_genes, lineage_pairs,
 };
-use tutti::metrics::{PairScores, lineage_error, pair_scores};
+use tutti::metrics::{PairScores, cosine_pair_scores, lineage_error, pair_scores};
 use tutti::observe::{CancelToken, Silent};
 use tutti::preprocess::{Normalized, PcaConfig, TargetSum, pca, to_memory};
 use tutti::rng::Rng;
 use tutti::simulate::{Lineage, Simulation, Spec, Structure, Truth};
-use tutti::systems::lcl::{Lcl, LclConfig, LclInput, Mode};
+use tutti::systems::lcl::{Lcl, LclConfig, LclInput, Mode, Preset};
 use tutti::threads::Threads;
 use tutti_io::{AnnData, ReadOptions, read};
 
@@ -128,6 +128,25 @@ fn larry_clones_and_their_fates() {
         }
         // Twelve cells: that the decoder errs far less from this embedding is seen, that it beats the mean is not.
         assert!(scores[0].0.0 < 0.5 * scores[1].0.0, "{scores:?}");
+    }
+}
+
+#[test]
+fn unseen_lineages_of_real_cells_are_told_apart_better_than_by_principal_components() {
+    for file in ["larry_hematopoiesis_subset.h5ad", "mesc_lineage_barcoded.h5ad"] {
+        let Some((_, cells, lineages)) = data(file) else { return };
+        let before = components(&cells);
+        let mut sums = [0.0; 2];
+        for seed in 0..3 {
+            let test = lineages.split_whole(0.25, &Rng::new(seed));
+            let input = LclInput { lineages: lineages.clone(), test: test.clone() };
+            let config = LclConfig { size_factor: 1.0, seed, ..LclConfig::preset(Preset::Shallow) };
+            let z = fit(&cells, &input, config).embed(cells.source()).unwrap();
+            let auroc = |x: &Array2<f32>| cosine_pair_scores(x.view(), &lineages, &test).unwrap().auroc / 3.0;
+            sums = [sums[0] + auroc(&z), sums[1] + auroc(&before)];
+        }
+        println!("{file}: AUROC of pairs {:.3}, {:.3} by components", sums[0], sums[1]);
+        assert!(sums[0] > sums[1], "{file}: {sums:?}");
     }
 }
 

@@ -40,9 +40,14 @@ def small(n_epochs, size_factor):
     return [*flags, *(part for s in ("encoder_dims=[64, 32]", "accumulate=1", "weight_decay=0.3") for part in ("--set", s))]
 
 
-SETTINGS = {"LCL, small": small(20, 0.15), "LCL, small, transductive": [*small(20, 0.15), "--mode", "transductive"]}
+SETTINGS = {
+    "LCL, shallow": ["--preset", "shallow", "--n-epochs", 10, "--size-factor", 0.15],
+    "LCL, small": small(20, 0.15),
+    "LCL, small, transductive": [*small(20, 0.15), "--mode", "transductive"],
+}
 # Real lineages are small and give few pairs: more epochs. `published` are the defaults; on simulated cells they take minutes per run.
 FEW = {
+    "LCL, shallow": ["--preset", "shallow", "--size-factor", 1],
     "LCL, small": small(100, 1),
     "LCL, small, transductive": [*small(100, 1), "--mode", "transductive"],
     "LCL, published": [],
@@ -130,18 +135,24 @@ def within(load, seed, folder, split, settings):
 
 
 def whole(load, seed, folder, split, settings):
-    """Lineages that were never seen: AUROC of pairs of their cells."""
+    """Lineages that were never seen: AUROC of pairs of their cells, and how often every second cell is taken for another lineage by the others."""
     x, obs = load(folder, seed)
     lineage = obs["lineage"].astype(str).to_numpy()
-    out = {}
+    auroc, error = {}, {}
+
+    def add(name, z, cells):
+        auroc[name] = baselines.pair_auroc(z, lineage, cells)
+        asked = cells[1::2][np.isin(lineage[cells[1::2]], lineage[cells[::2]])]
+        error[name] = baselines.neighbours(z, lineage, cells[::2], asked)
+
     for name, flags in settings.items():
         z, test, _, _ = lcl(folder, seed, split, flags)
-        out[name] = baselines.pair_auroc(z, lineage, np.flatnonzero(test))
-    cells, train = np.flatnonzero(test), np.flatnonzero(~test)
-    out["principal components"] = baselines.pair_auroc(baselines.components(x, train, seed), lineage, cells)
-    out["autoencoder"] = baselines.pair_auroc(baselines.autoencoder(x, train, seed), lineage, cells)
-    out["all genes"] = baselines.pair_auroc(x - x[train].mean(axis=0), lineage, cells)
-    return out, {"test cells": len(cells), "lineages": len(set(lineage[cells]))}
+        cells, train = np.flatnonzero(test), np.flatnonzero(~test)
+        add(name, z, cells)
+    add("principal components", baselines.components(x, train, seed), cells)
+    add("autoencoder", baselines.autoencoder(x, train, seed), cells)
+    add("all genes", x - x[train].mean(axis=0), cells)
+    return {"AUROC": auroc, "error": error}, {"test cells": len(cells), "lineages": len(set(lineage[cells]))}
 
 
 def targets(obs, early, last, min_final):
@@ -209,8 +220,7 @@ def decoder(load, seed, folder, settings, times):
     return {"KL": kl, "right": right}, {"test cells": mean["n_cells"], "early cells": found["n_early"]}
 
 
-only_small = {"LCL, small": SETTINGS["LCL, small"]}
-few_inductive = {name: s for name, s in FEW.items() if "transductive" not in name}
+inductive, few_inductive = ({name: s for name, s in of.items() if "transductive" not in name} for of in (SETTINGS, FEW))
 cells, lineages = ["--split", "within"], ["--split", "whole", "--test-share", "0.25"]
 sim = lambda spec, **changes: lambda folder, seed: simulated(folder, seed, spec, **changes)  # noqa: E731
 larry = lambda folder, seed: real(folder, "larry_hematopoiesis_subset.h5ad")  # noqa: E731
@@ -220,20 +230,20 @@ DAYS, LARRY_DAYS = (["2.0"], "6.0", 5), (["day2", "day4"], "day6", 2)
 # Name: what is asked, what a number is, whether more is better, and how it is measured.
 EXPERIMENTS = {
     "within_5": ("Held-out cells, simulated, 5 % of the genes inherited", "error", lambda *a: within(sim(WEAK, memory_gene_fraction=0.05), *a, cells, SETTINGS)),
-    "within_2": ("Held-out cells, simulated, 2 % of the genes inherited", "error", lambda *a: within(sim(WEAK, memory_gene_fraction=0.02), *a, cells, only_small)),
-    "within_20": ("Held-out cells, simulated, 20 % of the genes inherited", "error", lambda *a: within(sim(WEAK, memory_gene_fraction=0.2), *a, cells, only_small)),
-    "unseen_5": ("Lineages never seen, simulated, 5 % of the genes inherited", "AUROC of pairs", lambda *a: whole(sim(WEAK, memory_gene_fraction=0.05), *a, lineages, only_small)),
-    "unseen_20": ("Lineages never seen, simulated, 20 % of the genes inherited", "AUROC of pairs", lambda *a: whole(sim(WEAK, memory_gene_fraction=0.2), *a, lineages, only_small)),
-    "fate_cells": ("Fates, simulated, day 2 to 6, held-out cells of known lineages", "fates", lambda *a: fate(sim(FATES), *a, [*cells, "--test-share", "0.2"], only_small, DAYS)),
-    "fate_lineages": ("Fates, simulated, day 2 to 6, lineages never seen", "fates", lambda *a: fate(sim(FATES), *a, lineages, only_small, DAYS)),
-    "fate_decoder": ("Fates, simulated, day 2 to 6, lineages of which barcodes were seen but no fates, by `tutti fate`", "fates", lambda *a: decoder(sim(FATES), *a, only_small, DAYS)),
+    "within_2": ("Held-out cells, simulated, 2 % of the genes inherited", "error", lambda *a: within(sim(WEAK, memory_gene_fraction=0.02), *a, cells, inductive)),
+    "within_20": ("Held-out cells, simulated, 20 % of the genes inherited", "error", lambda *a: within(sim(WEAK, memory_gene_fraction=0.2), *a, cells, inductive)),
+    "unseen_5": ("Lineages never seen, simulated, 5 % of the genes inherited", "unseen", lambda *a: whole(sim(WEAK, memory_gene_fraction=0.05), *a, lineages, inductive)),
+    "unseen_20": ("Lineages never seen, simulated, 20 % of the genes inherited", "unseen", lambda *a: whole(sim(WEAK, memory_gene_fraction=0.2), *a, lineages, inductive)),
+    "fate_cells": ("Fates, simulated, day 2 to 6, held-out cells of known lineages", "fates", lambda *a: fate(sim(FATES), *a, [*cells, "--test-share", "0.2"], inductive, DAYS)),
+    "fate_lineages": ("Fates, simulated, day 2 to 6, lineages never seen", "fates", lambda *a: fate(sim(FATES), *a, lineages, inductive, DAYS)),
+    "fate_decoder": ("Fates, simulated, day 2 to 6, lineages of which barcodes were seen but no fates, by `tutti fate`", "fates", lambda *a: decoder(sim(FATES), *a, inductive, DAYS)),
     "larry_fate_decoder": ("LARRY subset, fates at day 6, clones of which barcodes were seen but no fates, by `tutti fate`", "fates", lambda *a: decoder(larry, *a, few_inductive, LARRY_DAYS)),
     "larry_within": ("LARRY subset, held-out cells (a fifth of each clone of 4 or more)", "error", lambda *a: within(larry, *a, some(4, 0.2), FEW)),
-    "larry_unseen": ("LARRY subset, clones never seen", "AUROC of pairs", lambda *a: whole(larry, *a, lineages, few_inductive)),
+    "larry_unseen": ("LARRY subset, clones never seen", "unseen", lambda *a: whole(larry, *a, lineages, few_inductive)),
     "larry_fate_cells": ("LARRY subset, fates of cells of days 2 and 4 at day 6, held-out cells", "fates", lambda *a: fate(larry, *a, some(3, 0.25), few_inductive, LARRY_DAYS)),
     "larry_fate_lineages": ("LARRY subset, fates of cells of days 2 and 4 at day 6, clones never seen", "fates", lambda *a: fate(larry, *a, lineages, few_inductive, LARRY_DAYS)),
     "mesc_within": ("mESC, held-out cells (one of each lineage of 3 to 5)", "error", lambda *a: within(mesc, *a, some(3, 0.2), FEW)),
-    "mesc_unseen": ("mESC, lineages never seen", "AUROC of pairs", lambda *a: whole(mesc, *a, lineages, few_inductive)),
+    "mesc_unseen": ("mESC, lineages never seen", "unseen", lambda *a: whole(mesc, *a, lineages, few_inductive)),
 }
 
 
@@ -248,20 +258,26 @@ def rows(by_method, reference):
             for name, values in by_method.items()]
 
 
+# What a kind measures: the numbers, and how to read them.
+PARTS = {
+    "error": ((), "Less is better."),
+    "unseen": (("AUROC", "error"), "More is better for the AUROC of pairs, less for the error of five neighbours of every second cell among the others."),
+    "fates": (("KL", "right"), "Less is better for the divergence (KL, nats), more for the share of right largest fates."),
+}
+
+
 def table(title, kind, runs):
     facts = {key: sorted({r[1][key] for r in runs}) for key in runs[0][1] if key != "seconds"}
     said = ", ".join(f"{v[0]} {k}" if len(v) == 1 else f"{v[0]} to {v[-1]} {k}" for k, v in facts.items())
-    lines = [f"### {title}", "", f"{said}, {len(runs)} seeds. {'Less' if kind in ('error', 'fates') else 'More'} is better"
-             + (" for the divergence (KL, nats), more for the share of right largest fates." if kind == "fates" else "."), ""]
-    gather = lambda part: {name: [part(r)[name] for r in runs] for name in part(runs[0])}  # noqa: E731
-    reference = next(n for n in (runs[0][0]["KL"] if kind == "fates" else runs[0][0]) if n.startswith("principal"))
-    if kind == "fates":
-        kl, right = (rows(gather(lambda r, k=k: r[0][k]), reference) for k in ("KL", "right"))
-        lines += ["| method | KL | less principal components | right | less principal components |", "|---|---|---|---|---|"]
-        lines += [f"| {a[0]} | {a[1]} | {a[2]} | {b[1]} | {b[2]} |" for a, b in zip(kl, right)]
-    else:
-        lines += [f"| method | {kind} | less principal components |", "|---|---|---|"]
-        lines += [f"| {a} | {b} | {c} |" for a, b, c in rows(gather(lambda r: r[0]), reference)]
+    parts, reading = PARTS[kind]
+    lines = [f"### {title}", "", f"{said}, {len(runs)} seeds. {reading}", ""]
+    found = [{kind: r[0]} if not parts else r[0] for r in runs]
+    columns = []
+    for part in parts or (kind,):
+        reference = next(n for n in found[0][part] if n.startswith("principal"))
+        columns.append(rows({name: [f[part][name] for f in found] for name in found[0][part]}, reference))
+    lines += ["| method |" + "".join(f" {part} | less principal components |" for part in parts or (kind,)), "|---|" + "---|---|" * len(columns)]
+    lines += [f"| {of[0][0]} |" + "".join(f" {mean} | {less} |" for _, mean, less in of) for of in zip(*columns)]
     return "\n".join(lines) + "\n"
 
 

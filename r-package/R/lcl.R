@@ -11,7 +11,8 @@
 #' the five nearest of the other cells for the lineage of each (of whole lineages that were held out, every second cell names the others), beside principal
 #' components of the same cells. By default (`mode = "inductive"`) the expression of test cells is not seen; with `mode = "transductive"`, as in the published
 #' runs, it serves the entropy penalty, and the errors are not those of cells to come. Large lineages that differ by many small changes gain most; in
-#' lineages of a few cells, and for lineages that were never seen, principal components or a regression did better where it was measured.
+#' lineages of a few cells a regression did better where it was measured. For these, and for lineages that were never seen, take `preset = "shallow"`: deeper
+#' networks learn the lineages of the training by heart.
 #'
 #' @section Memory:
 #' As [RunConcord()]. Pairs are drawn while training: memory does not grow with their number.
@@ -23,6 +24,7 @@
 #' @param ... Settings of LCL by name, see [LCLSettings()], e.g. `latent_dim = 16`, `n_epochs = 30`.
 #' @param preset `"default"` are the values of the published command line. `"paper"` and `"reference-code"` differ as paper and code do; `"cell-tag"`,
 #'   `"larry"`, `"larry-top200"`, `"cell-tag-multi"` and `"transfer"` are the published runs.
+#'   `"shallow"`, one wide layer and a linear head, is better for lineages that were never seen and for lineages of few cells.
 #' @param unlabelled More cells without a barcode, a matrix of features x cells of the same kind of values: seen by the entropy penalty, not embedded.
 #' @param hold.out Holds out test cells, whose barcodes are not used: `"within"`, of each lineage of ten cells or more, or `"whole"`, lineages with all their cells.
 #' @param test.share Share that is held out: of the cells of each of these lineages, or of the lineages.

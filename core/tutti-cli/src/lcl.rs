@@ -91,6 +91,8 @@ pub enum PresetName {
     CellTagMulti,
     /// The run that carries lineages from CellTag-multi to CellTag
     Transfer,
+    /// One wide layer and a linear head: for lineages that were never seen, and lineages of few cells
+    Shallow,
 }
 
 impl From<PresetName> for Preset {
@@ -104,6 +106,7 @@ impl From<PresetName> for Preset {
             PresetName::LarryTop200 => Self::LarryTop200,
             PresetName::CellTagMulti => Self::CellTagMulti,
             PresetName::Transfer => Self::Transfer,
+            PresetName::Shallow => Self::Shallow,
         }
     }
 }

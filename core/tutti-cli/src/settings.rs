@@ -6,7 +6,7 @@ use candle_core::Device;
 use clap::ValueEnum;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use tutti::model::with_settings;
 use tutti::systems::concord::{ConcordConfig, Preset};
 
@@ -51,8 +51,7 @@ impl SettingSources {
             config = with_settings(&config, &read_toml(path)?).map_err(file)?;
         }
         for setting in &self.set {
-            let table = toml::from_str(setting).map_err(|e| usage(format!("--set {setting}: {}", e.message())))?;
-            config = with_settings(&config, &object(table)).map_err(|e| usage(format!("--set: {e}")))?;
+            config = with_settings(&config, &object(one_setting(setting)?)).map_err(|e| usage(format!("--set: {e}")))?;
         }
         Ok(with_settings(&config, flags)?)
     }
@@ -136,6 +135,18 @@ pub fn object(value: Value) -> Map<String, Value> {
     }
 }
 
+/// `NAME=VALUE` as a table. A word needs no quotes, which a shell takes away.
+fn one_setting(setting: &str) -> Result<Value> {
+    toml::from_str(setting).or_else(|e: toml::de::Error| {
+        let (name, word) = setting.split_once('=').unwrap_or_default();
+        let is_word = |c: char| c.is_alphanumeric() || "-_".contains(c);
+        if word.starts_with(char::is_alphabetic) && word.chars().all(is_word) {
+            return Ok(json!({ name.trim(): word }));
+        }
+        Err(usage(format!("--set {setting}: {}", e.message())))
+    })
+}
+
 fn usage(message: String) -> CliError {
     CliError::Usage(message)
 }
@@ -173,6 +184,9 @@ impl RunArguments {
 
 #[cfg(test)]
 mod tests {
+    use tutti::nn::Norm;
+    use tutti::systems::lcl::LclConfig;
+
     use super::*;
 
     #[test]
@@ -192,5 +206,20 @@ mod tests {
         std::fs::write(&path, "tempreature = 0.3\n").unwrap();
         let message = settings.resolve().unwrap_err().to_string();
         assert!(message.contains("`tempreature`") && message.contains("temperature"), "{message}");
+    }
+
+    #[test]
+    fn a_word_needs_no_quotes() {
+        let set = |setting: &str| {
+            let sources = SettingSources { config: None, set: vec![setting.to_owned()] };
+            sources.resolve(LclConfig::default(), &Map::new()).map_err(|e| e.to_string())
+        };
+        for setting in ["projection_norm=none", "projection_norm=\"none\"", "projection_norm = 'none'"] {
+            assert_eq!(set(setting).unwrap().projection_norm, Norm::None, "{setting}");
+        }
+        let message = set("projection_norm=nothing").unwrap_err();
+        assert!(message.contains("nothing") && message.contains("batch_norm"), "{message}");
+        assert!(set("temperature=0.5.1").unwrap_err().starts_with("--set temperature=0.5.1: "));
+        assert!(set("temperature").unwrap_err().starts_with("--set temperature: "));
     }
 }

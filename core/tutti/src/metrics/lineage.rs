@@ -116,6 +116,31 @@ pub struct PairScores {
     pub share_related: f64,
 }
 
+/// How well the cosine of two of `cells` in an embedding `x`, [n_cells, n_dims], says whether they are of one lineage; cells without a lineage
+/// are left out. Memory is that of all pairs.
+///
+/// # Errors
+/// [`Error::Data`] for an embedding with NaN, or cells that are all of one lineage or none of the same.
+pub fn cosine_pair_scores(x: ArrayView2<'_, f32>, lineages: &Lineages, cells: &[usize]) -> Result<PairScores> {
+    check_cells(x.nrows(), &[("lineages", lineages.n_cells())])?;
+    if let Some(i) = cells.iter().find(|i| **i >= x.nrows()) {
+        return Err(Error::data(format!("there is no cell {} of {}", i + 1, x.nrows()), "count cells from 0"));
+    }
+    let known: Vec<usize> = cells.iter().copied().filter(|i| !lineages.of(*i).is_empty()).collect();
+    let mut unit = x.select(Axis(0), &known);
+    unit.rows_mut().into_iter().for_each(|mut row| {
+        let length = row.dot(&row).sqrt();
+        if length > 0.0 {
+            row /= length;
+        }
+    });
+    let cosine = unit.dot(&unit.t());
+    let pairs = (0..known.len()).flat_map(|b| (0..b).map(move |a| (a, b)));
+    let scores: Vec<((u32, u32), f64)> =
+        pairs.map(|(a, b)| ((known[a] as u32, known[b] as u32), (1.0 + f64::from(cosine[[a, b]])).clamp(0.0, 2.0))).collect();
+    pair_scores(scores.iter().map(|(pair, score)| (pair, *score)), &lineages.only(&known))
+}
+
 /// Scores all pairs of cells that have a lineage; pairs without a score, given as (cell, later cell), have 0. No score is below 0.
 ///
 /// Time and memory are those of the pairs given; the others are counted.
@@ -249,5 +274,24 @@ mod tests {
         assert!((found.auprc - auprc).abs() < 1e-12, "{} {auprc}", found.auprc);
         assert!(pair_scores([(&(0, 1), f64::NAN)], &lineages).is_err());
         assert!(pair_scores([], &lineages.only(&[0, 1])).is_err());
+    }
+
+    #[test]
+    fn cosine_pair_scores_equal_the_curve_over_the_cosines() {
+        let lineages = several();
+        // The fifth cell has no lineage, the second no direction.
+        let x = ndarray::array![[1.0_f32, 0.2], [0.0, 0.0], [-1.0, 3.0], [0.3, -2.0], [5.0, 5.0], [2.0, 0.1]];
+        let found = cosine_pair_scores(x.view(), &lineages, &[0, 1, 2, 3, 4, 5]).unwrap();
+        let (mut cosines, mut marks) = (Vec::new(), Vec::new());
+        for (a, b) in [(0, 1), (0, 2), (0, 3), (0, 5), (1, 2), (1, 3), (1, 5), (2, 3), (2, 5), (3, 5)] {
+            let (p, q) = (x.row(a), x.row(b));
+            let length = (p.dot(&p) * q.dot(&q)).sqrt();
+            cosines.push(if length > 0.0 { f64::from(p.dot(&q) / length) } else { 0.0 });
+            marks.push(lineages.related(a, b));
+        }
+        assert_eq!(found.n_pairs, 10);
+        assert!((found.auroc - auroc(&cosines, &marks).unwrap()).abs() < 1e-12, "{found:?}");
+        assert!(cosine_pair_scores(x.view(), &lineages, &[0, 6]).is_err());
+        assert!(cosine_pair_scores((&x * f32::NAN).view(), &lineages, &[0, 1, 2, 3, 4, 5]).is_err());
     }
 }

@@ -31,7 +31,7 @@ pub use geometry::{Correlation, distance_correlation, trustworthiness};
 pub use graph_connectivity::graph_connectivity;
 pub use isolated_labels::isolated_labels;
 pub use kbet::{kbet, kbet_per_label};
-pub use lineage::{LineageError, PairScores, held_out_lineage_error, lineage_error, pair_scores};
+pub use lineage::{LineageError, PairScores, cosine_pair_scores, held_out_lineage_error, lineage_error, pair_scores};
 pub use lisi::{clisi, ilisi, lisi};
 pub use neighborhood::{knn_purity, same_batch_ratio};
 pub use pcr::{explained_by_groups, pcr_comparison};

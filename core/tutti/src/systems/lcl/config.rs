@@ -29,11 +29,14 @@ pub enum Preset {
     CellTagMulti,
     /// The run that carries lineages from CellTag-multi to CellTag.
     Transfer,
+    /// One wide layer and a linear head without normalisation: for lineages that were never seen, and for lineages of few cells, of which
+    /// deeper networks learn the seen ones by heart.
+    Shallow,
 }
 
 impl Preset {
     /// All of them with what they are.
-    pub const ALL: [(Preset, &str); 8] = [
+    pub const ALL: [(Preset, &str); 9] = [
         (Preset::Default, "default"),
         (Preset::Paper, "paper"),
         (Preset::ReferenceCode, "reference-code"),
@@ -42,6 +45,7 @@ impl Preset {
         (Preset::LarryTop200, "larry-top200"),
         (Preset::CellTagMulti, "cell-tag-multi"),
         (Preset::Transfer, "transfer"),
+        (Preset::Shallow, "shallow"),
     ];
 }
 
@@ -205,6 +209,19 @@ impl LclConfig {
             Preset::LarryTop200 => run(150, 0.5, 15, 0.01),
             Preset::CellTagMulti => run(250, 0.02, 50, 0.01),
             Preset::Transfer => run(250, 0.02, 50, 0.05),
+            Preset::Shallow => Self {
+                encoder_dims: vec![1024],
+                projection_dims: Vec::new(),
+                latent_dim: 128,
+                projection_norm: Norm::None,
+                entropy_weight: 0.05,
+                n_epochs: 20,
+                lr: 1e-3,
+                warmup_epochs: 5,
+                weight_decay: 0.01,
+                accumulate: 1,
+                ..Self::default()
+            },
         }
     }
 
@@ -297,7 +314,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn presets_are_the_published_runs_and_have_their_names() {
+    fn presets_are_the_published_runs_and_one_more_and_have_their_names() {
         for (preset, name) in Preset::ALL {
             let config = LclConfig::preset(preset);
             config.validate().unwrap();
@@ -308,6 +325,8 @@ mod tests {
         assert_eq!((larry.n_pairs, larry.size_factor, larry.n_unlabelled, larry.entropy_weight), (150, 0.5, 15, 0.01));
         let (paper, code) = (LclConfig::preset(Preset::Paper), LclConfig::preset(Preset::ReferenceCode));
         assert!(paper.decoupled && !code.decoupled && paper.projection_norm == Norm::None && code.fixed_pairs && !code.keep_best);
+        let shallow = LclConfig::preset(Preset::Shallow);
+        assert!(shallow.encoder_dims.len() == 1 && shallow.projection_dims.is_empty() && shallow.projection_norm == Norm::None);
     }
 
     #[test]
