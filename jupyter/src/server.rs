@@ -80,6 +80,16 @@ pub async fn serve(connection: &ConnectionInfo, library: Library) -> Result<()> 
     kernel.run().await
 }
 
+/// Sends to the client that asked; false where it is gone, as after a closed tab or a question on a short-lived connection. Nobody else lacks
+/// the message then.
+async fn answer(client: &mut RouterSendConnection, message: JupyterMessage) -> bool {
+    let sent = client.send(message).await;
+    if let Err(e) = &sent {
+        eprintln!("a message to Jupyter was left out: {e}");
+    }
+    sent.is_ok()
+}
+
 /// Opens a socket, and tries again while its port is in use.
 async fn once_free<T, F>(open: impl Fn() -> F) -> Result<T>
 where
@@ -206,7 +216,7 @@ impl Kernel {
                     }
                 }
                 Message::Reply(reply, request) => {
-                    self.shell.send(*reply).await?;
+                    answer(&mut self.shell, *reply).await;
                     self.idle(&request).await?;
                 }
             }
@@ -262,7 +272,7 @@ impl Kernel {
             JupyterMessageContent::HistoryRequest(_) => HistoryReply::default().into(),
             _ => return self.idle(&request).await,
         };
-        self.shell.send(JupyterMessage::new(reply, Some(&request))).await?;
+        answer(&mut self.shell, JupyterMessage::new(reply, Some(&request))).await;
         self.idle(&request).await
     }
 
@@ -393,12 +403,12 @@ impl Kernel {
             reply.error = Some(Box::new(reply_error(problem)));
         }
         let dropped = if problem.is_some() && cell.stop_on_error { self.drop_waiting() } else { Vec::new() };
-        self.shell.send(reply.as_child_of(&cell.request)).await?;
+        answer(&mut self.shell, reply.as_child_of(&cell.request)).await;
         self.idle(&cell.request).await?;
         for request in dropped {
             self.iopub.send(Status::busy().as_child_of(&request)).await?;
             let reply = ExecuteReply { status: ReplyStatus::Aborted, execution_count: count, ..Default::default() };
-            self.shell.send(reply.as_child_of(&request)).await?;
+            answer(&mut self.shell, reply.as_child_of(&request)).await;
             self.idle(&request).await?;
         }
         Box::pin(self.serve_waiting()).await?;
@@ -426,8 +436,10 @@ impl Kernel {
 
     async fn ask(&mut self, prompt: String, answer: oneshot::Sender<String>) -> Result<()> {
         let Some(cell) = &self.cell else { return Ok(()) };
-        self.asking = Some(answer);
-        Ok(self.stdin.send(InputRequest { prompt, password: false }.as_child_of(&cell.request)).await?)
+        let question = InputRequest { prompt, password: false }.as_child_of(&cell.request);
+        // A question that nobody gets is not waited for.
+        self.asking = self::answer(&mut self.stdin, question).await.then_some(answer);
+        Ok(())
     }
 
     /// True after a shutdown.
@@ -450,7 +462,7 @@ impl Kernel {
             self.runner.kill();
         }
         if let Some(reply) = reply {
-            self.control.send(JupyterMessage::new(reply, Some(&request))).await?;
+            answer(&mut self.control, JupyterMessage::new(reply, Some(&request))).await;
         }
         self.idle(&request).await?;
         Ok(ends)

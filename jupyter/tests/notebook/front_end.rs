@@ -187,6 +187,12 @@ impl Notebook {
         self.kernel.folder.path()
     }
 
+    /// Another client of the same kernel.
+    pub async fn client(&self, name: &str) -> ClientShellConnection {
+        let identity = peer_identity_for_session(name).unwrap();
+        create_client_shell_connection_with_identity(&self.kernel.connection, name, identity).await.unwrap()
+    }
+
     pub async fn send(&mut self, code: &str) -> JupyterMessage {
         let request: JupyterMessage = ExecuteRequest::new(code.to_owned()).into();
         self.shell.send(request.clone()).await.unwrap();

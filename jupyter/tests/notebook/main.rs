@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use front_end::{Kernel, Notebook, PROGRAM, free_ports, library};
 use jupyter_protocol::messaging::{
     CompleteRequest, ExecuteRequest, InputReply, InspectRequest, InterruptRequest, JupyterMessage, JupyterMessageContent,
-    ReplyStatus, Stdio as Name,
+    KernelInfoRequest, ReplyStatus, Stdio as Name,
 };
 
 #[tokio::test]
@@ -318,5 +318,19 @@ async fn a_port_that_is_in_use_is_waited_for() {
     drop(held);
     let mut notebook = kernel.connect().await;
     assert_eq!(notebook.run("1 + 1").await.ok().result().as_deref(), Some("2"));
+    notebook.close().await;
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_before_the_answer_does_not_end_the_kernel() {
+    let mut notebook = Notebook::open().await;
+    let cell = notebook.send("std::thread::sleep(std::time::Duration::from_secs(2));").await;
+    let mut client = notebook.client("a tab").await;
+    client.send(KernelInfoRequest {}.into()).await.unwrap();
+    client.send(ExecuteRequest::new("let left = 3;".to_owned()).into()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    drop(client);
+    assert_eq!(notebook.outputs(&cell).await.reply.status, ReplyStatus::Ok);
+    assert_eq!(notebook.run("left + 1").await.ok().result().as_deref(), Some("4"), "what was sent has run");
     notebook.close().await;
 }
