@@ -53,6 +53,16 @@ FEW = {
     "LCL, published": [],
 }
 
+# What `shallow` changes of the published network, put back one by one.
+BACK = {
+    "shallow": [],
+    "with a normalised head": ["projection_norm=batch_norm"],
+    "with a hidden layer in the head": ["projection_dims=[64]"],
+    "with three layers in the encoder": ["encoder_dims=[1024, 256, 64]"],
+    "with all three": ["projection_norm=batch_norm", "projection_dims=[64]", "encoder_dims=[1024, 256, 64]"],
+}
+BACK = {name: [*FEW["LCL, shallow"], *(part for s in back for part in ("--set", s))] for name, back in BACK.items()}
+
 parser = argparse.ArgumentParser()
 parser.add_argument("--tutti", default="target/debug/tutti")
 parser.add_argument("--data-dir", type=Path)
@@ -240,10 +250,12 @@ EXPERIMENTS = {
     "larry_fate_decoder": ("LARRY subset, fates at day 6, clones of which barcodes were seen but no fates, by `tutti fate`", "fates", lambda *a: decoder(larry, *a, few_inductive, LARRY_DAYS)),
     "larry_within": ("LARRY subset, held-out cells (a fifth of each clone of 4 or more)", "error", lambda *a: within(larry, *a, some(4, 0.2), FEW)),
     "larry_unseen": ("LARRY subset, clones never seen", "unseen", lambda *a: whole(larry, *a, lineages, few_inductive)),
+    "larry_parts": ("LARRY subset, clones never seen, parts of the published network put back", "unseen", lambda *a: whole(larry, *a, lineages, BACK)),
     "larry_fate_cells": ("LARRY subset, fates of cells of days 2 and 4 at day 6, held-out cells", "fates", lambda *a: fate(larry, *a, some(3, 0.25), few_inductive, LARRY_DAYS)),
     "larry_fate_lineages": ("LARRY subset, fates of cells of days 2 and 4 at day 6, clones never seen", "fates", lambda *a: fate(larry, *a, lineages, few_inductive, LARRY_DAYS)),
     "mesc_within": ("mESC, held-out cells (one of each lineage of 3 to 5)", "error", lambda *a: within(mesc, *a, some(3, 0.2), FEW)),
     "mesc_unseen": ("mESC, lineages never seen", "unseen", lambda *a: whole(mesc, *a, lineages, few_inductive)),
+    "mesc_parts": ("mESC, lineages never seen, parts of the published network put back", "unseen", lambda *a: whole(mesc, *a, lineages, BACK)),
 }
 
 

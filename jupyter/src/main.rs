@@ -21,6 +21,7 @@ mod reply;
 mod runner;
 mod server;
 mod session;
+mod sockets;
 mod standard;
 
 use std::path::PathBuf;

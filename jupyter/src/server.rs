@@ -2,9 +2,8 @@
 //! their order; cells run on a thread of their own.
 
 use std::collections::VecDeque;
-use std::io::ErrorKind;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jupyter_protocol::messaging::{
     CommInfoReply, ExecuteInput, ExecuteReply, ExecuteRequest, ExecuteResult, HistoryReply, InputRequest, InterruptReply,
@@ -12,9 +11,8 @@ use jupyter_protocol::messaging::{
 };
 use jupyter_protocol::{ConnectionInfo, ExecutionCount};
 use jupyter_zmq_client::{
-    KernelIoPubConnection, RouterRecvConnection, RouterSendConnection, RuntimeError, create_kernel_control_connection,
-    create_kernel_heartbeat_connection, create_kernel_iopub_connection, create_kernel_shell_connection,
-    create_kernel_stdin_connection,
+    KernelIoPubConnection, RouterSendConnection, create_kernel_control_connection, create_kernel_heartbeat_connection,
+    create_kernel_iopub_connection, create_kernel_shell_connection, create_kernel_stdin_connection,
 };
 use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
@@ -26,11 +24,10 @@ use crate::library::Library;
 use crate::place;
 use crate::reply::{complete, inspect, kernel_info, reply_error};
 use crate::session::{Answer, Outcome, Runner, Session};
+use crate::sockets::{answer, forward, once_free};
 
 /// How long a cell may take to stop before the user is told how to end it.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// How long a port that another process still holds is waited for, such as the kernel that this one replaces.
-const MOVING_OUT: Duration = Duration::from_secs(10);
 /// How long the last words of a process that ended are waited for.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
@@ -80,35 +77,6 @@ pub async fn serve(connection: &ConnectionInfo, library: Library) -> Result<()> 
     kernel.run().await
 }
 
-/// Sends to the client that asked; false where it is gone, as after a closed tab or a question on a short-lived connection. Nobody else lacks
-/// the message then.
-async fn answer(client: &mut RouterSendConnection, message: JupyterMessage) -> bool {
-    let sent = client.send(message).await;
-    if let Err(e) = &sent {
-        eprintln!("a message to Jupyter was left out: {e}");
-    }
-    sent.is_ok()
-}
-
-/// Opens a socket, and tries again while its port is in use.
-async fn once_free<T, F>(open: impl Fn() -> F) -> Result<T>
-where
-    F: Future<Output = std::result::Result<T, RuntimeError>>,
-{
-    let until = Instant::now() + MOVING_OUT;
-    loop {
-        match open().await {
-            Err(e) if is_in_use(&e) && Instant::now() < until => tokio::time::sleep(Duration::from_millis(100)).await,
-            opened => return Ok(opened?),
-        }
-    }
-}
-
-fn is_in_use(error: &RuntimeError) -> bool {
-    let mut causes = std::iter::successors(Some(error as &dyn std::error::Error), |e| e.source());
-    causes.any(|e| e.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == ErrorKind::AddrInUse))
-}
-
 /// What the kernel's task is told.
 enum Message {
     Shell(JupyterMessage),
@@ -129,26 +97,6 @@ enum Message {
     Silent(usize),
     /// A reply that was made on another thread.
     Reply(Box<JupyterMessage>, JupyterMessage),
-}
-
-fn forward(mut from: RouterRecvConnection, to: mpsc::UnboundedSender<Message>, wrap: fn(JupyterMessage) -> Message) {
-    tokio::spawn(async move {
-        loop {
-            match from.read().await {
-                Ok(message) => {
-                    if to.send(wrap(message)).is_err() {
-                        return;
-                    }
-                }
-                // A message that cannot be read, e.g. with a wrong signature, must not end the kernel.
-                Err(jupyter_zmq_client::RuntimeError::ZmqError(e)) => {
-                    eprintln!("connection to Jupyter: {e}");
-                    return;
-                }
-                Err(e) => eprintln!("a message of Jupyter's was left out: {e}"),
-            }
-        }
-    });
 }
 
 /// evcxr starts while Jupyter already talks to the kernel.
@@ -434,11 +382,11 @@ impl Kernel {
         dropped
     }
 
-    async fn ask(&mut self, prompt: String, answer: oneshot::Sender<String>) -> Result<()> {
+    async fn ask(&mut self, prompt: String, line: oneshot::Sender<String>) -> Result<()> {
         let Some(cell) = &self.cell else { return Ok(()) };
         let question = InputRequest { prompt, password: false }.as_child_of(&cell.request);
         // A question that nobody gets is not waited for.
-        self.asking = self::answer(&mut self.stdin, question).await.then_some(answer);
+        self.asking = answer(&mut self.stdin, question).await.then_some(line);
         Ok(())
     }
 

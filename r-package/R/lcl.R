@@ -11,8 +11,8 @@
 #' the five nearest of the other cells for the lineage of each (of whole lineages that were held out, every second cell names the others), beside principal
 #' components of the same cells. By default (`mode = "inductive"`) the expression of test cells is not seen; with `mode = "transductive"`, as in the published
 #' runs, it serves the entropy penalty, and the errors are not those of cells to come. Large lineages that differ by many small changes gain most; in
-#' lineages of a few cells a regression did better where it was measured. For these, and for lineages that were never seen, take `preset = "shallow"`: deeper
-#' networks learn the lineages of the training by heart.
+#' lineages of a few cells a regression did better where it was measured. For these, and for lineages that were never seen, `preset = "shallow"` did better
+#' than the default.
 #'
 #' @section Memory:
 #' As [RunConcord()]. Pairs are drawn while training: memory does not grow with their number.

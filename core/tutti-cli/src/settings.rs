@@ -37,7 +37,7 @@ pub struct SettingSources {
     /// TOML file of settings, e.g. `latent_dim = 30`
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// One setting as NAME=VALUE in TOML, may be repeated, e.g. `--set train_frac=0.9`
+    /// One setting as NAME=VALUE in TOML, may be repeated, e.g. `--set train_frac=0.9`; a word needs no quotes
     #[arg(long = "set", value_name = "NAME=VALUE")]
     pub set: Vec<String>,
 }

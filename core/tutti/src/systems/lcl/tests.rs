@@ -84,13 +84,15 @@ fn cells_of_unseen_lineages_lie_nearer_to_their_kin_by_a_shallow_network() {
 }
 
 #[test]
-fn same_seed_same_bits_whatever_the_threads_and_a_resumed_run_too() {
+fn same_seed_same_bits_whatever_the_threads_and_a_resumed_run_and_a_saved_model_too() {
     let (cells, _, lineages) = planted(300, 12, 0.05);
     let test = lineages.split_within(0.1, 5, &Rng::new(1));
     let input = LclInput { lineages, test };
     let folder = tempfile::tempdir().unwrap();
-    for (i, preset) in [Preset::Default, Preset::ReferenceCode, Preset::Paper].into_iter().enumerate() {
-        let config = LclConfig { n_epochs: 4, accumulate: 3, clip_norm: Some(1.0), ..small(LclConfig::preset(preset)) };
+    for (i, preset) in [Preset::Default, Preset::ReferenceCode, Preset::Paper, Preset::Shallow].into_iter().enumerate() {
+        let preset = LclConfig::preset(preset);
+        let projection_dims = if preset.projection_dims.is_empty() { Vec::new() } else { vec![32] };
+        let config = LclConfig { projection_dims, n_epochs: 4, accumulate: 3, clip_norm: Some(1.0), ..small(preset) };
         let whole = fit(&cells, &input, config.clone(), 1);
         let embedded = whole.0.embed(cells.source()).unwrap();
         assert_eq!(embedded, fit(&cells, &input, config.clone(), 2).0.embed(cells.source()).unwrap());
@@ -110,6 +112,10 @@ fn same_seed_same_bits_whatever_the_threads_and_a_resumed_run_too() {
         let resumed = second.finish().unwrap();
         assert_eq!(whole.1, resumed.1);
         assert_eq!(embedded, resumed.0.embed(cells.source()).unwrap());
+
+        let path = folder.path().join(format!("{i}.safetensors"));
+        whole.0.save(&path, Preprocessing::COUNTS, &whole.1).unwrap();
+        assert_eq!(embedded, Lcl::load(&path, &Device::Cpu).unwrap().0.embed(cells.source()).unwrap());
     }
 }
 
