@@ -38,10 +38,16 @@ fn ops(c: &mut Criterion) {
     c.bench_function("layer_norm_plain/256x1000", |b| {
         b.iter(|| threads.run(|| layer_norm_leaky_relu_plain(&x, &gamma, &bias, 0.1)))
     });
-    let (z_a, z_b) = (Var::from_tensor(&random(256, 100, "a")).expect("memory"), random(256, 100, "b"));
-    for (name, kernels) in [("nt_xent", Kernels::Fused), ("nt_xent_plain", Kernels::Plain)] {
-        c.bench_function(&format!("{name}/256x100"), |b| {
-            b.iter(|| threads.run(|| nt_xent(&z_a, &z_b, &NtXentConfig::default(), kernels).and_then(|l| Ok(l.backward()?))))
+    let config = NtXentConfig::default();
+    for (n, d, name, kernels) in [
+        (256, 100, "nt_xent", Kernels::Fused),
+        (256, 100, "nt_xent_plain", Kernels::Plain),
+        (512, 64, "nt_xent", Kernels::Fused),
+        (512, 64, "nt_xent_plain", Kernels::Plain),
+    ] {
+        let views = ["a", "b"].map(|view| Var::from_tensor(&random(n, d, view)).expect("memory"));
+        c.bench_function(&format!("{name}/{n}x{d}"), |b| {
+            b.iter(|| threads.run(|| nt_xent(&views[0], &views[1], &config, kernels).and_then(|l| Ok(l.backward()?))))
         });
     }
 }

@@ -120,6 +120,7 @@ mod tests {
             base.clone(),
             NtXentConfig { hard_negative_beta: 0.0, temperature: 0.5, ..base.clone() },
             NtXentConfig { hard_negative_beta: 2.5, temperature: 0.1, ..base.clone() },
+            NtXentConfig { hard_negative_beta: 1.0, temperature: 0.02, ..base.clone() },
             NtXentConfig { decoupled: true, ..base.clone() },
             NtXentConfig { relations: Some(Relations::of_groups(&[0, 1, 0, 2, 1], Relation::Ignored)), ..base.clone() },
             NtXentConfig { relations: Some(Relations::of_groups(&[0, 1, 0, 2, 1], Relation::Positive)), ..base.clone() },

@@ -4,7 +4,7 @@ use candle_core::{CpuStorage, CustomOp2, D, Layout, Shape, Tensor};
 use rayon::prelude::*;
 
 use super::matmul::{matmul, plain, transposed};
-use super::simd::{dot, exp_scaled, sum};
+use super::simd::{add_transposed, dot, exp_masked, masked_max, scaled_difference, sum};
 use super::values::cpu_f32;
 use crate::error::Result;
 
@@ -172,7 +172,7 @@ struct Views {
 }
 
 /// Rows of the similarity matrix that one task handles; fixed, so that threads change no bit.
-const ROW_CHUNK: usize = 32;
+const ROW_CHUNK: usize = 64;
 
 impl Views {
     fn normalise(a: &[f32], b: &[f32], n: usize, d: usize) -> Self {
@@ -221,25 +221,19 @@ impl Views {
             row.fill(0.0);
             return 0.0;
         }
-        let top = row.iter().zip(&scratch.mask).filter(|(_, keep)| **keep > 0.0).fold(f32::MIN, |top, (v, _)| top.max(*v));
-        exp_scaled(&mut scratch.raised, row, 1.0 + s.beta, top);
-        multiply(&mut scratch.raised, &scratch.mask);
-        let a = sum(&scratch.raised);
+        let top = masked_max(row, &scratch.mask);
+        let a = exp_masked(&mut scratch.raised, row, &scratch.mask, 1.0 + s.beta, top);
         let mut log_r = top + a.ln();
         let mut c = 1.0;
         if s.beta != 0.0 {
-            exp_scaled(&mut scratch.tilt, row, s.beta, top);
-            multiply(&mut scratch.tilt, &scratch.mask);
-            c = sum(&scratch.tilt) / m;
+            c = exp_masked(&mut scratch.tilt, row, &scratch.mask, s.beta, top) / m;
             log_r -= c.ln();
         }
         let scale = 1.0 / (2.0 * self.n as f32 * s.temperature);
         let (loss, share) = scratch.positives(row, i, partner, log_r, scale, s);
         let raised_factor = scale * share * (1.0 + s.beta) / a;
         let tilt_factor = if s.beta == 0.0 { 0.0 } else { scale * share * s.beta / (m * c) };
-        for ((w, raised), tilt) in row.iter_mut().zip(&scratch.raised).zip(&scratch.tilt) {
-            *w = raised_factor * raised - tilt_factor * tilt;
-        }
+        scaled_difference(row, raised_factor, &scratch.raised, tilt_factor, &scratch.tilt);
         scratch.pulls.iter().for_each(|(j, pull)| row[*j] = *pull);
         loss
     }
@@ -253,11 +247,7 @@ impl Views {
             let n_rows = out.len() / d;
             // A similarity appears in the row of either of its ends.
             let mut both = weights[first * rows..(first + n_rows) * rows].to_vec();
-            for (i, row) in both.chunks_exact_mut(rows).enumerate() {
-                for (j, w) in row.iter_mut().enumerate() {
-                    *w += weights[j * rows + first + i];
-                }
-            }
+            add_transposed(&mut both, weights, rows, first);
             matmul(out, plain(&both), plain(&self.unit), (n_rows, d, rows), 1.0, false);
             for (i, du) in out.chunks_exact_mut(d).enumerate() {
                 let u = &self.unit[(first + i) * d..][..d];
@@ -320,8 +310,4 @@ impl Scratch {
         }
         (loss, share)
     }
-}
-
-fn multiply(x: &mut [f32], y: &[f32]) {
-    x.iter_mut().zip(y).for_each(|(x, y)| *x *= y);
 }

@@ -110,10 +110,64 @@ fn exp_approx(x: f32) -> f32 {
 }
 
 per_isa! {
-    /// `out[i] = exp(scale * (x[i] - shift))`.
-    pub(crate) fn exp_scaled(out: &mut [f32], x: &[f32], scale: f32, shift: f32) {
-        for (o, x) in out.iter_mut().zip(x) {
-            *o = exp_approx(scale * (x - shift));
+    /// `out[i] = exp(scale * (x[i] - shift))` where `mask[i]` is above 0, elsewhere 0; returns their sum, in the order of [`sum`].
+    pub(crate) fn exp_masked(out: &mut [f32], x: &[f32], mask: &[f32], scale: f32, shift: f32) -> f32 {
+        let n = out.len();
+        let (x, mask) = (&x[..n], &mask[..n]);
+        for i in 0..n {
+            // What is masked may be far above the shift.
+            let value = exp_approx(scale * (x[i] - shift));
+            out[i] = if mask[i] > 0.0 { value } else { 0.0 };
+        }
+        sum_inline(out)
+    }
+}
+
+per_isa! {
+    /// The largest `x[i]` where `mask[i]` is above 0; the least number there is where none is.
+    pub(crate) fn masked_max(x: &[f32], mask: &[f32]) -> f32 {
+        let kept = |x: f32, keep: f32| if keep > 0.0 { x } else { f32::MIN };
+        let larger = |a: f32, b: f32| if b > a { b } else { a };
+        let mut parts = [f32::MIN; 16];
+        let whole = x.len() / 16 * 16;
+        for (x, mask) in x[..whole].chunks_exact(16).zip(mask[..whole].chunks_exact(16)) {
+            for i in 0..16 {
+                parts[i] = larger(parts[i], kept(x[i], mask[i]));
+            }
+        }
+        let rest = x[whole..].iter().zip(&mask[whole..]).map(|(x, keep)| kept(*x, *keep));
+        parts.into_iter().chain(rest).fold(f32::MIN, larger)
+    }
+}
+
+per_isa! {
+    /// `out[i] = a * x[i] - b * y[i]`.
+    pub(crate) fn scaled_difference(out: &mut [f32], a: f32, x: &[f32], b: f32, y: &[f32]) {
+        let n = out.len();
+        let (x, y) = (&x[..n], &y[..n]);
+        for i in 0..n {
+            out[i] = a * x[i] - b * y[i];
+        }
+    }
+}
+
+/// Side of the blocks of [`add_transposed`]: a line of the cache.
+const BLOCK: usize = 16;
+
+/// Adds to `out`, [k, n], the columns `first..first + k` of `square`, [n, n], as rows. By blocks, so that whole lines of the cache are read and written:
+/// those of a column lie in few places of the cache where n is a power of two.
+pub(crate) fn add_transposed(out: &mut [f32], square: &[f32], n: usize, first: usize) {
+    let mut block = [[0f32; BLOCK]; BLOCK];
+    for (b, rows) in out.chunks_mut(BLOCK * n).enumerate() {
+        let (start, width) = (first + b * BLOCK, rows.len() / n);
+        for j in (0..n).step_by(BLOCK) {
+            let height = BLOCK.min(n - j);
+            for (k, line) in square[j * n..].chunks(n).take(height).enumerate() {
+                line[start..start + width].iter().enumerate().for_each(|(i, v)| block[i][k] = *v);
+            }
+            for (row, line) in rows.chunks_exact_mut(n).zip(&block) {
+                row[j..j + height].iter_mut().zip(line).for_each(|(out, v)| *out += v);
+            }
         }
     }
 }
@@ -346,10 +400,37 @@ mod tests {
     fn exp_is_accurate_to_single_precision() {
         let x: Vec<f32> = (-8600..=880).map(|i| i as f32 / 100.0).collect();
         let mut out = vec![0.0; x.len()];
-        exp_scaled(&mut out, &x, 1.0, 0.0);
+        exp_masked(&mut out, &x, &vec![1.0; x.len()], 1.0, 0.0);
         for (x, y) in x.iter().zip(out) {
             let exact = f64::from(*x).exp();
             assert!((f64::from(y) - exact).abs() <= 4e-7 * exact, "exp({x}) = {y}, exactly {exact}");
+        }
+    }
+
+    #[test]
+    fn masked_loops_equal_plain_ones() {
+        let x: Vec<f32> = (0..83).map(|i| ((i * 37) % 101) as f32 / 50.0 - 1.0).collect();
+        let mask: Vec<f32> = (0..83).map(|i| f32::from(u8::from(i % 3 != 0))).collect();
+        let kept = || x.iter().zip(&mask).filter(|(_, keep)| **keep > 0.0).map(|(x, _)| *x);
+        assert_eq!(masked_max(&x, &mask), kept().fold(f32::MIN, f32::max));
+        assert_eq!(masked_max(&x, &[0.0; 83]), f32::MIN);
+        let mut out = vec![f32::NAN; 83];
+        let found = exp_masked(&mut out, &x, &mask, 1.5, 0.25);
+        assert!(out.iter().step_by(3).all(|v| *v == 0.0));
+        assert!((found - kept().map(|x| (1.5 * (x - 0.25)).exp()).sum::<f32>()).abs() < 1e-4);
+        scaled_difference(&mut out, 2.0, &x, 3.0, &mask);
+        assert!(out.iter().zip(&x).zip(&mask).all(|((out, x), mask)| *out == 2.0 * x - 3.0 * mask));
+    }
+
+    #[test]
+    fn columns_are_added_as_rows() {
+        for (n, first, k) in [(5, 1, 3), (16, 0, 16), (40, 7, 33)] {
+            let square: Vec<f32> = (0..n * n).map(|i| i as f32).collect();
+            let mut out: Vec<f32> = (0..k * n).map(|i| 0.5 * i as f32).collect();
+            add_transposed(&mut out, &square, n, first);
+            for (p, v) in out.iter().enumerate() {
+                assert_eq!(*v, 0.5 * p as f32 + square[p % n * n + first + p / n]);
+            }
         }
     }
 
