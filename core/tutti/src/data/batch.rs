@@ -13,4 +13,6 @@ pub struct Batch {
     pub n_pairs: usize,
     /// Mini-batches in the rows, one after the other; 1 unless the system stacks them.
     pub n_stacked: usize,
+    /// Whether gradients will be asked for.
+    pub is_trained: bool,
 }

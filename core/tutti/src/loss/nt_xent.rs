@@ -96,7 +96,7 @@ mod tests {
             let beta = c.hard_negative_beta;
             let mean = negatives.iter().map(|s| (beta * s).exp()).sum::<f64>() / negatives.len() as f64;
             let weighted: f64 = negatives.iter().map(|s| ((1.0 + beta) * s - mean.ln()).exp()).sum();
-            for j in &positives {
+            for j in positives.iter().filter(|_| !negatives.is_empty()) {
                 let denominator = weighted + if c.decoupled { 0.0 } else { s(i, *j).exp() };
                 total += (denominator.ln() - s(i, *j)) / positives.len() as f64;
             }
@@ -114,6 +114,16 @@ mod tests {
         relations
     }
 
+    /// Two rows have no negatives.
+    fn alone() -> Relations {
+        let mut relations = Relations::new(5);
+        for j in (1..5).chain(6..10) {
+            relations.set(0, j, Relation::Ignored);
+            relations.set(5, j, Relation::Ignored);
+        }
+        relations
+    }
+
     fn configs() -> Vec<NtXentConfig> {
         let base = NtXentConfig::default();
         vec![
@@ -124,6 +134,8 @@ mod tests {
             NtXentConfig { decoupled: true, ..base.clone() },
             NtXentConfig { relations: Some(Relations::of_groups(&[0, 1, 0, 2, 1], Relation::Ignored)), ..base.clone() },
             NtXentConfig { relations: Some(Relations::of_groups(&[0, 1, 0, 2, 1], Relation::Positive)), ..base.clone() },
+            NtXentConfig { relations: Some(alone()), ..base.clone() },
+            NtXentConfig { relations: Some(alone()), decoupled: true, ..base.clone() },
             NtXentConfig { relations: Some(mixed()), decoupled: true, hard_negative_beta: 0.0, ..base },
         ]
     }
@@ -146,9 +158,9 @@ mod tests {
     #[test]
     fn gradient_equals_finite_differences_of_the_formula() {
         let (a, b) = (random(5, 3, "a"), random(5, 3, "b"));
-        for config in configs() {
+        for (config, kernels) in configs().into_iter().flat_map(|c| [(c.clone(), Kernels::Fused), (c, Kernels::Plain)]) {
             let (va, vb) = (Var::from_tensor(&tensor(&a)).unwrap(), Var::from_tensor(&tensor(&b)).unwrap());
-            let store = nt_xent(&va, &vb, &config, Kernels::Fused).unwrap().affine(3.0, 0.0).unwrap().backward().unwrap();
+            let store = nt_xent(&va, &vb, &config, kernels).unwrap().affine(3.0, 0.0).unwrap().backward().unwrap();
             for (var, second) in [(&va, false), (&vb, true)] {
                 let gradient: Vec<Vec<f32>> = store.get(var).unwrap().to_vec2().unwrap();
                 for i in 0..5 {
@@ -164,7 +176,10 @@ mod tests {
                         };
                         let numeric = (at(1e-5) - at(-1e-5)) / 2e-5;
                         let ours = f64::from(gradient[i][j]);
-                        assert!((numeric - ours).abs() < 1e-4 * (1.0 + numeric.abs()), "{config:?}: {numeric} {ours}");
+                        assert!(
+                            (numeric - ours).abs() < 1e-4 * (1.0 + numeric.abs()),
+                            "{config:?} {kernels:?}: {numeric} {ours}"
+                        );
                     }
                 }
             }

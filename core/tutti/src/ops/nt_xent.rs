@@ -106,15 +106,20 @@ pub(crate) fn nt_xent_plain(z_a: &Tensor, z_b: &Tensor, s: &Settings) -> Result<
     };
     let (negative, positive) = (mask(Relation::Negative)?, mask(Relation::Positive)?);
     let count = negative.sum_keepdim(1)?; // [2n, 1]
-    // The largest similarity is 1 / temperature: subtracting it keeps every exponential below 1.
-    let top = 1.0 / f64::from(s.temperature);
+    // Below all similarities where the row is no negative. The largest negative is subtracted: no sum of exponentials can vanish.
+    let sim_negative = ((&sim * &negative)? + negative.affine(1e4, -1e4)?)?;
+    let top = sim_negative.max_keepdim(1)?.detach(); // [2n, 1]
     let beta = f64::from(s.beta);
-    let raised = (((&sim - top)? * (1.0 + beta))?.exp()? * &negative)?.sum_keepdim(1)?.log()?;
-    let tilt = (((&sim - top)? * beta)?.exp()? * &negative)?.sum_keepdim(1)?.broadcast_div(&count)?.log()?;
-    let log_negatives = ((raised - tilt)? + top)?;
+    let below = sim_negative.broadcast_sub(&top)?;
+    let sum = |factor: f64| (((&below * factor)?.exp()? * &negative)?.sum_keepdim(1)?).clamp(1e-30, f64::INFINITY);
+    let tilt = sum(beta)?.div(&count.clamp(1.0, f64::INFINITY)?)?;
+    let log_negatives = ((sum(1.0 + beta)?.log()? - tilt.log()?)? + &top)?;
     let gap = log_negatives.broadcast_sub(&sim)?; // [2n, 2n]
-    let each = if s.decoupled { gap } else { gap.exp()?.affine(1.0, 1.0)?.log()? };
+    // log(1 + exp(gap)) without overflow
+    let each = if s.decoupled { gap } else { (gap.relu()? + gap.abs()?.neg()?.exp()?.affine(1.0, 1.0)?.log()?)? };
     let of_anchor = (each * &positive)?.sum_keepdim(1)?.div(&positive.sum_keepdim(1)?)?;
+    // An anchor without negatives has no loss.
+    let of_anchor = (of_anchor * count.clamp(0.0, 1.0)?)?;
     Ok(of_anchor.mean_all()?)
 }
 

@@ -13,6 +13,11 @@ pub struct SparseBatch {
 }
 
 impl SparseBatch {
+    /// Rows, with their transpose where a gradient will be asked for.
+    pub fn new(rows: Csr, gradient: bool) -> Self {
+        if gradient { Self::with_gradient(rows) } else { Self::without_gradient(rows) }
+    }
+
     /// Rows with their transpose, for training.
     pub fn with_gradient(rows: Csr) -> Self {
         let transposed = Some(rows.transpose());

@@ -322,7 +322,7 @@ mod tests {
         for t in 1..=3 {
             // loss = sum w^3, gradient 3 w^2
             let loss = w.as_tensor().powf(3.0).unwrap().sum_all().unwrap();
-            let gradients = Gradients::of(&loss, &parameters).unwrap();
+            let mut gradients = Gradients::of(&loss, &parameters).unwrap();
             let norm = gradients.norm(&parameters, 0).unwrap();
             adam.step(&parameters, 0, &gradients, 0.01, 1.0).unwrap();
             assert!((norm - p.iter().map(|p| (3.0 * p * p).powi(2)).sum::<f64>().sqrt()).abs() < 1e-5);

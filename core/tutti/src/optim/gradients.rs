@@ -45,14 +45,18 @@ impl Gradients {
         Ok(())
     }
 
-    /// Euclidean length of all gradients of `group` together, in double precision and a fixed order.
+    /// Euclidean length of all gradients of `group` together, in double precision and a fixed order. Gradients that wait as factors are multiplied
+    /// out, and stay so for the update.
     ///
     /// # Errors
     /// Where the device fails.
-    pub fn norm(&self, parameters: &Parameters, group: usize) -> Result<f64> {
+    pub fn norm(&mut self, parameters: &Parameters, group: usize) -> Result<f64> {
         let mut squares = 0.0;
         for (i, p) in parameters.iter().enumerate().filter(|(_, p)| p.group == group) {
-            if let Some(g) = self.total(i, p.var.shape())? {
+            let total = self.total(i, p.var.shape())?;
+            self.factored[i].clear();
+            self.dense[i] = total;
+            if let Some(g) = &self.dense[i] {
                 squares += match g.device().is_cpu() {
                     true => with_cpu_f32(&g.contiguous()?, |g| g.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>())?,
                     false => f64::from(g.sqr()?.sum_all()?.to_scalar::<f32>()?),

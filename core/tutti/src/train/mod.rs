@@ -6,6 +6,7 @@ mod early_stopping;
 mod history;
 mod stack;
 mod trainer;
+mod validation;
 
 pub use config::TrainConfig;
 pub use early_stopping::EarlyStopping;

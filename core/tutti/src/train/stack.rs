@@ -43,13 +43,27 @@ pub(super) struct Ready<P> {
     pub n_cells: usize,
 }
 
+/// What a mini-batch is prepared for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    Training,
+    Validation,
+}
+
 /// Reads the rows and lets the system make them ready.
-pub(super) fn prepare<S: System>(system: &S, cells: &Cells<'_>, stack: Stack, draws: &Draws) -> Result<Ready<S::Prepared>> {
+pub(super) fn prepare<S: System>(
+    system: &S,
+    cells: &Cells<'_>,
+    stack: Stack,
+    purpose: Purpose,
+    draws: &Draws,
+) -> Result<Ready<S::Prepared>> {
     let Stack { indices, n_pairs, n_stacked } = stack;
     let n_cells = indices.len();
     let mut rows = Csr::empty(cells.n_genes());
     cells.source().read_rows(&indices, &mut rows)?;
-    let prepared = system.prepare(Batch { rows, indices, n_pairs, n_stacked }, draws)?;
+    let prepared =
+        system.prepare(Batch { rows, indices, n_pairs, n_stacked, is_trained: purpose == Purpose::Training }, draws)?;
     Ok(Ready { prepared, n_steps: n_stacked, n_cells })
 }
 

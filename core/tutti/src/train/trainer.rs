@@ -7,7 +7,8 @@ use candle_core::Tensor;
 
 use super::checkpoint::Checkpoint;
 use super::history::EpochSums;
-use super::stack::{Ready, Stack, prepare};
+use super::stack::{Purpose, Ready, Stack, prepare};
+use super::validation::Validation;
 use super::{EarlyStopping, EpochRecord, History, TrainConfig};
 use crate::data::Cells;
 use crate::error::{Error, Result};
@@ -43,7 +44,7 @@ pub struct Trainer<'a, S: System> {
     rng: Rng,
     optimizer: Optimizer,
     rows: Vec<usize>,
-    validation: Vec<MiniBatch>,
+    validation: Validation<S::Prepared>,
     sampler: Option<Box<dyn Sampler>>,
     /// What is left of the current epoch's mini-batches; `None` between epochs.
     batches: Option<MiniBatches>,
@@ -87,6 +88,7 @@ impl<'a, S: System> Trainer<'a, S> {
         }
         let (rows, held_out) = system.split(&cells, config.train_frac, &rng)?;
         let validation = system.validation_batches(&held_out, config.validation_batch_size, &rng)?;
+        let validation = Validation::new(validation, &cells, rng.derive("validation"));
         let optimizer = Optimizer::new(system.parameters(), &config.optimizer)?;
         let stopping = EarlyStopping::new(config.patience, config.min_delta);
         let waiting = system.phases().iter().map(|_| None).collect();
@@ -211,7 +213,7 @@ impl<'a, S: System> Trainer<'a, S> {
             Some(prepared) => prepared,
             None => {
                 let stack = Stack::draw(batches, most(step)).ok_or_else(no_sampler)?;
-                threads.run(|| prepare(system, cells, stack, &Draws::new(*rng, epoch, step)))?
+                threads.run(|| prepare(system, cells, stack, Purpose::Training, &Draws::new(*rng, epoch, step)))?
             }
         };
         let after = step + current.n_steps;
@@ -229,7 +231,7 @@ impl<'a, S: System> Trainer<'a, S> {
         let (trained, next) = threads.run(|| {
             rayon::join(
                 || update.run(&current, &Draws::new(*rng, epoch, step)),
-                || next.map(|stack| prepare(system, cells, stack, &Draws::new(*rng, epoch, after))),
+                || next.map(|stack| prepare(system, cells, stack, Purpose::Training, &Draws::new(*rng, epoch, after))),
             )
         });
         let values = trained.map_err(|e| self.keep_good(e))?;
@@ -258,7 +260,7 @@ impl<'a, S: System> Trainer<'a, S> {
         let learning_rate = self.learning_rate();
         let mut record = std::mem::take(&mut self.sums).record(self.epoch + 1, learning_rate);
         if !self.validation.is_empty() {
-            let value = self.validate()?;
+            let value = self.threads.run(|| self.validation.loss(&self.system, &self.cells))?;
             record.validation_loss = Some(value);
             if self.stopping.observe(self.epoch + 1, value) && self.config.keep_best {
                 self.best = Some(self.system.parameters().snapshot()?);
@@ -278,23 +280,6 @@ impl<'a, S: System> Trainer<'a, S> {
         }
         observer.on_epoch(&progress);
         Ok(())
-    }
-
-    /// Mean loss over the held-out cells, with the same draws in every epoch.
-    fn validate(&self) -> Result<f64> {
-        let rng = self.rng.derive("validation");
-        let Self { system, cells, threads, validation, .. } = self;
-        let (mut sum, mut n) = (0.0, 0);
-        for (step, batch) in validation.iter().enumerate() {
-            let values = threads.run(|| -> Result<_> {
-                let ready = prepare(system, cells, Stack::of(batch.clone()), &Draws::new(rng, 0, step))?;
-                system.validation_losses(&ready.prepared)?.values()
-            })?;
-            let n_cells = batch.rows.len();
-            sum += n_cells as f64 * values.iter().map(|(_, weight, value)| weight * value).sum::<f64>();
-            n += n_cells;
-        }
-        Ok(sum / n.max(1) as f64)
     }
 
     fn learning_rate(&self) -> f64 {
@@ -438,7 +423,7 @@ impl<S: System> Update<'_, S> {
         let n_new = ready.n_steps;
         let summed = terms.total()?.map(|mean| if n_new == 1 { Ok(mean) } else { mean * n_new as f64 }).transpose()?;
         let new = summed.map(|loss| Gradients::of(&loss, parameters)).transpose()?;
-        let (gradients, n) = match (self.waiting[i].take(), new) {
+        let (mut gradients, n) = match (self.waiting[i].take(), new) {
             (Some((mut sum, n)), Some(new)) => {
                 sum.add(new)?;
                 (sum, n + n_new)

@@ -463,7 +463,7 @@ impl System for CellPredX {
             query: 0..n_query,
             reference,
             strangers,
-            x: Arc::new(SparseBatch::with_gradient(batch.rows)),
+            x: Arc::new(SparseBatch::new(batch.rows, batch.is_trained)),
         })
     }
 

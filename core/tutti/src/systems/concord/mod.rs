@@ -336,11 +336,10 @@ impl System for Concord {
         let mask = self.config.mask();
         let a = mask.apply(&batch.rows, &mut draws.stream("mask_a"));
         let b = mask.apply(&batch.rows, &mut draws.stream("mask_b"));
-        let b = if self.config.symmetric_gradient { SparseBatch::with_gradient(b) } else { SparseBatch::without_gradient(b) };
         let take = |codes: &Vec<u32>| batch.indices.iter().map(|i| codes[*i]).collect();
         Ok(Views {
-            a: Arc::new(SparseBatch::with_gradient(a)),
-            b: Arc::new(b),
+            a: Arc::new(SparseBatch::new(a, batch.is_trained)),
+            b: Arc::new(SparseBatch::new(b, batch.is_trained && self.config.symmetric_gradient)),
             class: batch.indices.iter().map(|i| columns.class.get(*i).copied().flatten()).collect(),
             categories: std::iter::once(&columns.batch).chain(&columns.covariates).map(take).collect(),
             target: self.config.decoder_target_unmasked.then(|| SparseBatch::without_gradient(batch.rows)),

@@ -357,7 +357,7 @@ impl System for Lcl {
         let relations =
             |rows: &[usize]| Ok(if self.config.mask_related { self.training()?.relations(rows, n_pairs) } else { None });
         let relations = batch.indices.chunks(n_rows).map(relations).collect::<Result<_>>()?;
-        Ok(Pairs { x: Arc::new(SparseBatch::with_gradient(batch.rows)), n_pairs, n_unlabelled, relations })
+        Ok(Pairs { x: Arc::new(SparseBatch::new(batch.rows, batch.is_trained)), n_pairs, n_unlabelled, relations })
     }
 
     fn losses(&self, prepared: &Pairs, _phase: Phase, draws: &Draws) -> Result<LossTerms> {

@@ -215,7 +215,7 @@ fn stacked_mini_batches_train_as_one_after_the_other_do() {
             let indices = stack.iter().flat_map(|b| b.rows.clone()).collect::<Vec<_>>();
             let mut rows = Csr::empty(300);
             cells.source().read_rows(&indices, &mut rows).unwrap();
-            let batch = Batch { rows, indices, n_pairs: stack[0].n_pairs, n_stacked: each };
+            let batch = Batch { rows, indices, n_pairs: stack[0].n_pairs, n_stacked: each, is_trained: true };
             let terms = model.losses(&model.prepare(batch, &draws).unwrap(), Phase::MODEL, &draws).unwrap();
             values.extend(terms.values().unwrap().iter().map(|(_, _, value)| value * each as f64));
             let gradients = Gradients::of(&(terms.total().unwrap().unwrap() * each as f64).unwrap(), model.parameters()).unwrap();
@@ -262,7 +262,7 @@ fn an_epoch_of_stacks_updates_after_as_many_mini_batches_as_one_by_one() {
             let mut rows = Csr::empty(300);
             cells.source().read_rows(&indices, &mut rows).unwrap();
             let draws = Draws::new(Rng::new(0), 0, 0);
-            let prepared = single.prepare(Batch { rows, indices, n_pairs, n_stacked: 1 }, &draws).unwrap();
+            let prepared = single.prepare(Batch { rows, indices, n_pairs, n_stacked: 1, is_trained: true }, &draws).unwrap();
             let total = single.losses(&prepared, Phase::MODEL, &draws).unwrap().total().unwrap().unwrap();
             losses.push(f64::from(total.to_scalar::<f32>().unwrap()));
             let gradients = Gradients::of(&total, single.parameters()).unwrap();
