@@ -3,6 +3,10 @@
 use tutti::data::{Categorical, Cells, Csr};
 use tutti::rng::Rng;
 
+/// That of the command line and of the R package.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Log-normal-like expression with skewed gene frequencies: `density` of the entries are non-zero in the mean.
 pub fn expression(n_cells: usize, n_genes: usize, density: f64, seed: u64) -> Csr {
     let rng = Rng::new(seed);
