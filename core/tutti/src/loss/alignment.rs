@@ -1,10 +1,9 @@
 //! Alignment of query cells with their best reference cells.
 
-use candle_core::{D, Tensor};
+use candle_core::Tensor;
 
-use super::unit;
 use crate::error::{Error, Result};
-use crate::ops::product::product;
+use crate::ops::alignment::{Settings, alignment_fused, alignment_plain};
 
 /// Cells that are pushed apart beside those that are aligned.
 #[derive(Debug, Clone, Copy)]
@@ -31,33 +30,26 @@ pub fn top_p_cosine_alignment(
     negatives: Option<AlignmentNegatives<'_>>,
 ) -> Result<Tensor> {
     let ((q, d), (r, width)) = (query.dims2()?, reference.dims2()?);
-    if q == 0 || r == 0 || d != width {
+    if q == 0 || r == 0 || d == 0 || d != width {
         let problem = format!("got shapes {:?} and {:?}", query.dims(), reference.dims());
         return Err(Error::argument("top_p_cosine_alignment", problem, "both need rows, of the same width"));
     }
     if !(top_p > 0.0 && top_p <= 1.0) {
         return Err(Error::argument("top_p", format!("must be above 0 and at most 1 (got {top_p})"), "use 0.8"));
     }
-    let (query, reference) = (unit(query)?, unit(reference)?);
-    let cosines = product(&query, &reference)?; // [q, r]
-    let best = cosines.detach().argmax(D::Minus1)?; // [q]
-    let cosine = cosines.gather(&best.unsqueeze(1)?, 1)?.squeeze(1)?; // [q]
-    let values: Vec<f32> = cosine.detach().to_vec1()?;
-    let mut order: Vec<u32> = (0..q as u32).collect();
-    order.sort_by(|a, b| values[*b as usize].total_cmp(&values[*a as usize]));
-    order.truncate(((top_p * q as f64).round() as usize).clamp(1, q));
-    let kept = Tensor::new(order.as_slice(), query.device())?;
-    let aligned = cosine.index_select(&kept, 0)?.mean_all()?.neg()?;
-    let Some(AlignmentNegatives { margin, partners }) = negatives else { return Ok(aligned) };
-    if partners.len() != q {
-        let problem = format!("are {} for {q} query cells", partners.len());
+    let negatives = negatives.map(|n| (n.margin, n.partners));
+    if let Some((_, partners)) =
+        negatives.filter(|(_, partners)| partners.len() != q || partners.iter().any(|i| *i as usize >= q))
+    {
+        let problem = format!("are {} for {q} query cells, or not all of these", partners.len());
         return Err(Error::argument("partners", problem, "give one per query cell"));
     }
-    let others: Vec<u32> = order.iter().map(|i| partners[*i as usize]).collect();
-    let others = query.index_select(&Tensor::new(others.as_slice(), query.device())?, 0)?;
-    let found = reference.index_select(&best.index_select(&kept, 0)?, 0)?;
-    let apart = (found * others)?.sum(1)?.affine(1.0, margin)?.relu()?.mean_all()?;
-    Ok((aligned + apart)?)
+    let settings = Settings { n_kept: ((top_p * q as f64).round() as usize).clamp(1, q), negatives };
+    if query.device().is_cpu() {
+        alignment_fused(query, reference, settings)
+    } else {
+        alignment_plain(query, reference, settings)
+    }
 }
 
 #[cfg(test)]
@@ -104,10 +96,16 @@ mod tests {
         let var =
             |x: &[f64]| Var::from_vec(x.iter().map(|v| *v as f32).collect::<Vec<_>>(), (x.len() / d, d), &Device::Cpu).unwrap();
         let partners = [3u32, 0, 4, 1, 2];
-        for negatives in [None, Some((0.5, &partners[..]))] {
+        for (negatives, plain) in
+            [(None, false), (Some((0.5, &partners[..])), false), (None, true), (Some((0.5, &partners)), true)]
+        {
             let (vq, vr) = (var(&query), var(&reference));
             let config = negatives.map(|(margin, partners)| AlignmentNegatives { margin, partners });
-            let loss = top_p_cosine_alignment(&vq, &vr, 0.8, config).unwrap();
+            let loss = match plain {
+                true => alignment_plain(&vq, &vr, Settings { n_kept: 4, negatives }),
+                false => top_p_cosine_alignment(&vq, &vr, 0.8, config),
+            };
+            let loss = loss.unwrap();
             let expected = by_loops(&query, &reference, d, 4, negatives);
             assert!((f64::from(loss.to_scalar::<f32>().unwrap()) - expected).abs() < 1e-5);
             let store = loss.backward().unwrap();
@@ -141,5 +139,7 @@ mod tests {
         let far = [[3.0, 0.0], [0.0, 1.0], [0.0, 1.0], [1.0, 0.0], [-1.0, -1.0]];
         assert!((value(&far, 0.8) + 1.0).abs() < 1e-6 && value(&far, 1.0) > -0.9);
         assert!(top_p_cosine_alignment(&reference, &reference, 0.0, None).is_err());
+        let partners = AlignmentNegatives { margin: 0.5, partners: &[0, 2] };
+        assert!(top_p_cosine_alignment(&reference, &reference, 0.8, Some(partners)).is_err());
     }
 }

@@ -11,10 +11,6 @@ mod projection;
 mod reconstruction;
 mod terms;
 
-use candle_core::{D, Tensor};
-
-use crate::error::Result;
-
 pub use alignment::{AlignmentNegatives, top_p_cosine_alignment};
 pub use center::{moved_centers, normalized_gate, sparse_center};
 pub use cross_entropy::cross_entropy;
@@ -25,9 +21,3 @@ pub use penalty::{Penalty, importance_penalty, mean_absolute};
 pub use projection::projection_regularization;
 pub use reconstruction::mse;
 pub use terms::LossTerms;
-
-/// Rows of length 1; a row of zeros stays.
-fn unit(x: &Tensor) -> Result<Tensor> {
-    let length = x.sqr()?.sum_keepdim(D::Minus1)?.affine(1.0, 1e-24)?.sqrt()?;
-    Ok(x.broadcast_div(&length)?)
-}

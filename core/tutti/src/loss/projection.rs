@@ -3,7 +3,7 @@
 use candle_core::Tensor;
 
 use crate::error::{Error, Result};
-use crate::ops::product::product;
+use crate::ops::projection::{projection_fused, projection_plain};
 
 /// Keeps a projection `z` [n, m] of the cells of one domain small, its dimensions uncorrelated and its cells apart (scJoint, Lin et al. 2022,
 /// stage 1; CellPredX, eq. 1): mean |z| + the strict upper triangle of the covariance (n - 1), absolute values summed and divided by m² +
@@ -13,21 +13,14 @@ use crate::ops::product::product;
 /// Fewer than two cells.
 pub fn projection_regularization(z: &Tensor, spread: bool) -> Result<Tensor> {
     let (n, m) = z.dims2()?;
-    if n < 2 {
-        return Err(Error::argument("projection_regularization", format!("got {n} cells"), "a domain needs two at least"));
+    if n < 2 || m == 0 {
+        return Err(Error::argument(
+            "projection_regularization",
+            format!("got {n} cells in {m} dimensions"),
+            "a domain needs two cells at least, and one dimension",
+        ));
     }
-    let centred = z.broadcast_sub(&z.mean_keepdim(0)?)?;
-    let dimensions = centred.t()?.contiguous()?; // [m, n]
-    let covariance = (product(&dimensions, &dimensions)? / (n - 1) as f64)?; // [m, m]
-    let upper: Vec<f32> = (0..m * m).map(|k| f32::from(u8::from(k % m > k / m))).collect();
-    let upper = Tensor::from_vec(upper, (m, m), z.device())?;
-    let correlated = ((covariance.abs()? * upper)?.sum_all()? / (m * m) as f64)?;
-    let small = (z.abs()?.mean_all()? + correlated)?;
-    if !spread {
-        return Ok(small);
-    }
-    // Cells that all lie on one point must not give an infinite loss.
-    Ok((small + centred.abs()?.mean_all()?.affine(1.0, 1e-12)?.recip()?)?)
+    if z.device().is_cpu() { projection_fused(z, spread) } else { projection_plain(z, spread) }
 }
 
 #[cfg(test)]
@@ -57,8 +50,8 @@ mod tests {
         let mut stream = Rng::new(2).stream("z", 0, 0);
         let z: Vec<f64> = (0..n * m).map(|_| stream.normal()).collect();
         let var = Var::from_vec(z.iter().map(|v| *v as f32).collect::<Vec<_>>(), (n, m), &Device::Cpu).unwrap();
-        for spread in [true, false] {
-            let loss = projection_regularization(&var, spread).unwrap();
+        for (spread, plain) in [(true, false), (false, false), (true, true), (false, true)] {
+            let loss = if plain { projection_plain(&var, spread) } else { projection_regularization(&var, spread) }.unwrap();
             assert!((f64::from(loss.to_scalar::<f32>().unwrap()) - by_loops(&z, n, m, spread)).abs() < 1e-5);
             let gradient: Vec<f32> = loss.backward().unwrap().get(&var).unwrap().flatten_all().unwrap().to_vec1().unwrap();
             for (i, ours) in gradient.iter().enumerate() {

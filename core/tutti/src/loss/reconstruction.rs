@@ -3,13 +3,14 @@
 use candle_core::Tensor;
 
 use crate::error::Result;
+use crate::ops::elementwise::mean_squared_error;
 
 /// Mean squared error over all cells and genes; both [n, n_genes].
 ///
 /// # Errors
 /// Unequal shapes.
 pub fn mse(reconstruction: &Tensor, target: &Tensor) -> Result<Tensor> {
-    Ok(candle_nn::loss::mse(reconstruction, target)?)
+    mean_squared_error(reconstruction, target)
 }
 
 #[cfg(test)]

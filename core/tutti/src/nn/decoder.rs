@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Dense, LEAKY_SLOPE, Mlp, MlpConfig, Parameters, Pass};
 use crate::error::Result;
+use crate::ops::elementwise::softplus;
 
 /// Last step of a decoder, which keeps expression from becoming negative.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -23,8 +24,7 @@ pub enum FinalActivation {
 impl FinalActivation {
     fn apply(self, x: &Tensor) -> Result<Tensor> {
         Ok(match self {
-            // relu(x) + log(1 + exp(-|x|)), which never overflows.
-            Self::Softplus => (x.relu()? + (x.abs()?.neg()?.exp()? + 1.0)?.log()?)?,
+            Self::Softplus => softplus(x)?,
             Self::Relu => x.relu()?,
             Self::LeakyRelu => candle_nn::ops::leaky_relu(x, f64::from(LEAKY_SLOPE))?,
         })

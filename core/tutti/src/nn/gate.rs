@@ -4,6 +4,7 @@ use candle_core::{D, Tensor};
 
 use super::{Activation, Dense, Norm, NormActivation, Parameters, Pass};
 use crate::error::Result;
+use crate::ops::elementwise::{sigmoid, tanh};
 
 /// Which latent dimensions of a cell count, as probabilities (deep attentive centre loss, Farzaneh and Qi 2021; CellPredX, eqs. 8 to 10): a
 /// linear layer, batch norm and tanh give the cell's context, from which a linear layer makes two logits per dimension, to include and to
@@ -34,11 +35,11 @@ impl FeatureGate {
     /// Shapes that do not fit.
     pub fn forward(&self, z: &Tensor, pass: Pass<'_>) -> Result<Tensor> {
         let (n, m) = z.dims2()?;
-        let context = self.norm.forward(&self.context.forward(z)?, pass)?.tanh()?;
+        let context = tanh(&self.norm.forward(&self.context.forward(z)?, pass)?)?;
         let heads = self.heads.forward(&context)?.reshape((n, m, 2))?;
         let (include, exclude) = (heads.narrow(D::Minus1, 0, 1)?, heads.narrow(D::Minus1, 1, 1)?);
         // A softmax over two is the logistic function of their difference.
-        Ok(candle_nn::ops::sigmoid(&(include - exclude)?.squeeze(D::Minus1)?)?)
+        sigmoid(&(include - exclude)?.squeeze(D::Minus1)?)
     }
 }
 

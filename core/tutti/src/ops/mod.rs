@@ -3,15 +3,19 @@
 //! Each has a plain candle twin, used on devices without a kernel of ours and as the oracle in tests. On a CPU the vector
 //! instructions are chosen when the program runs; machines with other instructions may differ in the last bits, thread counts never.
 
+pub(crate) mod alignment;
 pub mod batch_norm;
 pub mod chain;
+pub mod elementwise;
 pub mod factored;
+mod known;
 pub mod layer_norm;
 pub mod linear;
 mod matmul;
 pub mod nt_xent;
 mod panels;
 pub mod product;
+pub(crate) mod projection;
 mod simd;
 pub mod sparse_batch;
 pub mod sparse_linear;

@@ -123,6 +123,117 @@ per_isa! {
     }
 }
 
+/// `log(1 + t)` for t from 0 to 1, relative error below 2e-7: twice the series of the inverse hyperbolic tangent at t / (2 + t), at most 1/3.
+#[inline(always)]
+fn log_1p_approx(t: f32) -> f32 {
+    let s = t / (2.0 + t);
+    let square = s * s;
+    let p = 1.0 / 13.0;
+    let p = p * square + 1.0 / 11.0;
+    let p = p * square + 1.0 / 9.0;
+    let p = p * square + 1.0 / 7.0;
+    let p = p * square + 1.0 / 5.0;
+    let p = p * square + 1.0 / 3.0;
+    2.0 * s * (p * square + 1.0)
+}
+
+#[inline(always)]
+fn sigmoid_approx(x: f32) -> f32 {
+    let e = exp_approx(-x.abs());
+    let r = 1.0 / (1.0 + e);
+    if x < 0.0 { e * r } else { r }
+}
+
+#[inline(always)]
+fn tanh_approx(x: f32) -> f32 {
+    // Near 0 the Taylor series: the difference of exponentials would lose digits there.
+    let square = x * x;
+    let p = -1382.0 / 155_925.0;
+    let p = p * square + 62.0 / 2835.0;
+    let p = p * square - 17.0 / 315.0;
+    let p = p * square + 2.0 / 15.0;
+    let p = p * square - 1.0 / 3.0;
+    let near = x + x * square * p;
+    let e = exp_approx(-2.0 * x.abs());
+    let far = ((1.0 - e) / (1.0 + e)).copysign(x);
+    if square < 0.09 { near } else { far }
+}
+
+/// `value`, or `x` where this is not a number: minima and maxima would hide it.
+#[inline(always)]
+fn unless_nan(x: f32, value: f32) -> f32 {
+    if x.is_nan() { x } else { value }
+}
+
+per_isa! {
+    /// `out = log(1 + exp(x))`.
+    pub(crate) fn softplus(out: &mut [f32], x: &[f32]) {
+        for (out, x) in out.iter_mut().zip(x) {
+            *out = unless_nan(*x, x.max(0.0) + log_1p_approx(exp_approx(-x.abs())));
+        }
+    }
+}
+
+per_isa! {
+    /// `out = grad / (1 + exp(-x))`.
+    pub(crate) fn softplus_backward(out: &mut [f32], x: &[f32], grad: &[f32]) {
+        for ((out, x), grad) in out.iter_mut().zip(x).zip(grad) {
+            *out = grad * unless_nan(*x, sigmoid_approx(*x));
+        }
+    }
+}
+
+per_isa! {
+    /// `out = tanh(x)`.
+    pub(crate) fn tanh(out: &mut [f32], x: &[f32]) {
+        for (out, x) in out.iter_mut().zip(x) {
+            *out = unless_nan(*x, tanh_approx(*x));
+        }
+    }
+}
+
+per_isa! {
+    /// `out = grad (1 - y²)`.
+    pub(crate) fn tanh_backward(out: &mut [f32], y: &[f32], grad: &[f32]) {
+        for ((out, y), grad) in out.iter_mut().zip(y).zip(grad) {
+            *out = grad * (1.0 - y * y);
+        }
+    }
+}
+
+per_isa! {
+    /// `out = 1 / (1 + exp(-x))`.
+    pub(crate) fn sigmoid(out: &mut [f32], x: &[f32]) {
+        for (out, x) in out.iter_mut().zip(x) {
+            *out = unless_nan(*x, sigmoid_approx(*x));
+        }
+    }
+}
+
+per_isa! {
+    /// `out = grad y (1 - y)`.
+    pub(crate) fn sigmoid_backward(out: &mut [f32], y: &[f32], grad: &[f32]) {
+        for ((out, y), grad) in out.iter_mut().zip(y).zip(grad) {
+            *out = grad * (y * (1.0 - y));
+        }
+    }
+}
+
+per_isa! {
+    /// Sum of `(x - y)²`, in the order of [`sum`].
+    pub(crate) fn squared_distance(x: &[f32], y: &[f32]) -> f32 {
+        let mut parts = [0.0f32; 16];
+        let n = x.len() / 16 * 16;
+        for (a, b) in x[..n].chunks_exact(16).zip(y[..n].chunks_exact(16)) {
+            for i in 0..16 {
+                parts[i] += (a[i] - b[i]) * (a[i] - b[i]);
+            }
+        }
+        let rest: f32 = x[n..].iter().zip(&y[n..]).map(|(a, b)| (a - b) * (a - b)).sum();
+        parts.iter().sum::<f32>() + rest
+    }
+}
+
 per_isa! {
     /// The largest `x[i]` where `mask[i]` is above 0; the least number there is where none is.
     pub(crate) fn masked_max(x: &[f32], mask: &[f32]) -> f32 {
@@ -322,6 +433,29 @@ per_isa! {
     /// `sum += x`.
     pub(crate) fn add_row(sum: &mut [f32], x: &[f32]) {
         sum.iter_mut().zip(x).for_each(|(sum, x)| *sum += x);
+    }
+}
+
+per_isa! {
+    /// `sum += factor x`.
+    pub(crate) fn add_scaled(sum: &mut [f32], factor: f32, x: &[f32]) {
+        sum.iter_mut().zip(x).for_each(|(sum, x)| *sum += factor * x);
+    }
+}
+
+per_isa! {
+    /// The largest number; the least there is where there is none.
+    pub(crate) fn max(x: &[f32]) -> f32 {
+        let larger = |a: f32, b: f32| if b > a { b } else { a };
+        let mut parts = [f32::MIN; 16];
+        let chunks = x.chunks_exact(16);
+        let rest = chunks.remainder().iter().copied();
+        for chunk in chunks {
+            for (part, v) in parts.iter_mut().zip(chunk) {
+                *part = larger(*part, *v);
+            }
+        }
+        parts.into_iter().chain(rest).fold(f32::MIN, larger)
     }
 }
 
