@@ -120,6 +120,8 @@ struct Found {
 }
 
 fn main() -> Result<(), Failure> {
+    // SAFETY: this is the first thing that the program does; no other thread is there to read the environment.
+    unsafe { tutti_io::set_library_defaults() };
     let mut arguments = std::env::args().skip(1);
     let usage = "give DATA OUT.md [SEEDS] [METHOD=PYTHON ...] [only=TASK,...] [just=METHOD;...] [set=NAME:VALUE,...]";
     let (data, out) = (PathBuf::from(arguments.next().ok_or(usage)?), PathBuf::from(arguments.next().ok_or(usage)?));
