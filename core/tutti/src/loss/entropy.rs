@@ -3,7 +3,8 @@
 use candle_core::{D, Tensor};
 
 use crate::error::{Error, Result};
-use crate::ops::product::{product, unit};
+use crate::ops::product::product;
+use crate::ops::unit_rows::unit;
 
 /// Mean entropy, nats, of the soft assignments of `unlabelled` [u, d] to the rows of `labelled` [m, d]: softmax of cosine / temperature (LCL,
 /// section 3.1). Small where every unlabelled cell is near few labelled ones; gradient flows into both.

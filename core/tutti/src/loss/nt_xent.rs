@@ -59,7 +59,7 @@ pub fn nt_xent(z_a: &Tensor, z_b: &Tensor, config: &NtXentConfig, kernels: Kerne
         relations: config.relations.clone(),
     };
     match kernels {
-        Kernels::Fused => nt_xent_fused(z_a, z_b, settings),
+        Kernels::Fused => nt_xent_fused(z_a, z_b, &settings),
         Kernels::Plain => nt_xent_plain(z_a, z_b, &settings),
     }
 }

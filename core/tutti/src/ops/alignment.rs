@@ -5,8 +5,9 @@ use rayon::prelude::*;
 
 use super::known;
 use super::matmul::{matmul_new, plain, transposed};
-use super::product::{product, unit};
-use super::simd::{add_scaled, dot, max};
+use super::product::product;
+use super::simd::{add_scaled, dot, masked_max};
+use super::unit_rows::{UnitRows, unit};
 use super::values::with_cpu_f32;
 use crate::error::Result;
 
@@ -22,7 +23,7 @@ pub(crate) fn alignment_fused(query: &Tensor, reference: &Tensor, settings: Sett
     let (query, reference) = (query.contiguous()?, reference.contiguous()?);
     let d = query.dim(1)?;
     let (value, gradients) = with_cpu_f32(&query, |q| {
-        with_cpu_f32(&reference, |r| value_and_gradients(Rows::normalise(q, d), Rows::normalise(r, d), settings))
+        with_cpu_f32(&reference, |r| value_and_gradients(UnitRows::of(q.to_vec(), d), UnitRows::of(r.to_vec(), d), settings))
     })??;
     known::scalar_of_two("top_p_cosine_alignment", &query, &reference, value, gradients)
 }
@@ -52,47 +53,12 @@ fn best_first(cosines: &[f32], n_kept: usize) -> Vec<u32> {
     order
 }
 
-/// Rows divided by their lengths.
-struct Rows {
-    d: usize,
-    unit: Vec<f32>,
-    lengths: Vec<f32>,
-}
-
-impl Rows {
-    fn normalise(x: &[f32], d: usize) -> Self {
-        let mut unit = x.to_vec();
-        let lengths = unit
-            .chunks_exact_mut(d)
-            .map(|row| {
-                let length = (dot(row, row) + 1e-24).sqrt();
-                row.iter_mut().for_each(|v| *v /= length);
-                length
-            })
-            .collect();
-        Self { d, unit, lengths }
-    }
-
-    fn row(&self, i: usize) -> &[f32] {
-        &self.unit[i * self.d..(i + 1) * self.d]
-    }
-
-    /// The gradient of the unnormalised rows from that of the normalised ones, in its place.
-    fn backward(&self, mut gradient: Vec<f32>) -> Vec<f32> {
-        for (i, du) in gradient.chunks_exact_mut(self.d).enumerate() {
-            let u = self.row(i);
-            let (along, length) = (dot(u, du), self.lengths[i]);
-            du.iter_mut().zip(u).for_each(|(du, u)| *du = (*du - along * u) / length);
-        }
-        gradient
-    }
-}
-
-fn value_and_gradients(query: Rows, reference: Rows, settings: Settings<'_>) -> (f32, [Vec<f32>; 2]) {
-    let (q, r, d) = (query.lengths.len(), reference.lengths.len(), query.d);
-    let cosines = matmul_new(plain(&query.unit), transposed(&reference.unit), (q, r, d));
+fn value_and_gradients(query: UnitRows, reference: UnitRows, settings: Settings<'_>) -> (f32, [Vec<f32>; 2]) {
+    let (q, r, d) = (query.n(), reference.n(), query.d);
+    let cosines = matmul_new(plain(&query.values), transposed(&reference.values), (q, r, d));
+    let all = vec![1.0; r];
     let nearest = |row: &[f32]| {
-        let top = max(row);
+        let top = masked_max(row, &all);
         // None where nothing is a number: the loss is not one either then.
         row.iter().position(|v| *v == top).map_or((0, f32::NAN), |j| (j, top))
     };
@@ -117,5 +83,7 @@ fn value_and_gradients(query: Rows, reference: Rows, settings: Settings<'_>) -> 
             }
         }
     }
-    ((value * f64::from(share)) as f32, [query.backward(of_query), reference.backward(of_reference)])
+    query.backward(0, &mut of_query);
+    reference.backward(0, &mut of_reference);
+    ((value * f64::from(share)) as f32, [of_query, of_reference])
 }

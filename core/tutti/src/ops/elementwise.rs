@@ -5,7 +5,7 @@
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Shape, Tensor};
 use rayon::prelude::*;
 
-use super::simd;
+use super::simd::{self, squared_distances};
 use super::values::{cpu_f32, with_cpu_f32};
 use super::written::by_chunks;
 use crate::error::Result;
@@ -137,7 +137,13 @@ impl CustomOp2 for SquaredError {
     ) -> candle_core::Result<(CpuStorage, Shape)> {
         let (x, target) = (cpu_f32(x, x_layout)?, cpu_f32(target, target_layout)?);
         let chunks = x.par_chunks(CHUNK).zip(target.par_chunks(CHUNK));
-        let sums: Vec<f64> = chunks.map(|(x, target)| f64::from(simd::squared_distance(x, target))).collect();
+        let sums: Vec<f64> = chunks
+            .map(|(x, target)| {
+                let mut sum = [0.0];
+                squared_distances(&mut sum, x, target);
+                f64::from(sum[0])
+            })
+            .collect();
         let mean = sums.iter().sum::<f64>() / x.len().max(1) as f64;
         Ok((CpuStorage::F32(vec![mean as f32]), Shape::from(())))
     }

@@ -20,6 +20,7 @@ mod simd;
 pub mod sparse_batch;
 pub mod sparse_linear;
 mod sparse_rows;
+pub(crate) mod unit_rows;
 pub(crate) mod values;
 mod written;
 

@@ -1,11 +1,13 @@
 //! NT-Xent with hard-negative weighting: loss and gradient in one pass over the similarity matrix.
 
-use candle_core::{CpuStorage, CustomOp2, D, Layout, Shape, Tensor};
+use candle_core::Tensor;
 use rayon::prelude::*;
 
+use super::known;
 use super::matmul::{matmul, plain, transposed};
-use super::simd::{add_transposed, dot, exp_masked, masked_max, scaled_difference, sum};
-use super::values::cpu_f32;
+use super::simd::{add_transposed, exp_masked, masked_max, scaled_difference, sum};
+use super::unit_rows::{UnitRows, unit};
+use super::values::with_cpu_f32;
 use crate::error::Result;
 
 /// How a row is taken by the anchor of another row.
@@ -85,10 +87,13 @@ pub(crate) struct Settings {
 }
 
 /// The fused loss on the CPU; z_a, z_b: [n, d], rows paired; a scalar, the mean over all 2n anchors.
-pub(crate) fn nt_xent_fused(z_a: &Tensor, z_b: &Tensor, settings: Settings) -> Result<Tensor> {
-    let track = (z_a.track_op(), z_b.track_op());
-    let op = NtXent { settings, track, gradients: Default::default() };
-    Ok(z_a.contiguous()?.apply_op2(&z_b.contiguous()?, op)?)
+pub(crate) fn nt_xent_fused(z_a: &Tensor, z_b: &Tensor, settings: &Settings) -> Result<Tensor> {
+    let ((n, d), z_a, z_b) = (z_a.dims2()?, z_a.contiguous()?, z_b.contiguous()?);
+    let both = with_cpu_f32(&z_a, |a| with_cpu_f32(&z_b, |b| [a, b].concat()))??;
+    let views = Views { n, rows: UnitRows::of(both, d) };
+    let (loss, weights) = views.loss_and_weights(settings);
+    let gradient = |z: &Tensor, start: usize| if z.track_op() { views.gradient(&weights, start) } else { Vec::new() };
+    known::scalar_of_two("nt_xent", &z_a, &z_b, loss, [gradient(&z_a, 0), gradient(&z_b, n)])
 }
 
 /// The plain twin, from stock operations, for any device.
@@ -96,8 +101,7 @@ pub(crate) fn nt_xent_plain(z_a: &Tensor, z_b: &Tensor, s: &Settings) -> Result<
     let (n, _) = z_a.dims2()?;
     let device = z_a.device();
     let z = Tensor::cat(&[z_a, z_b], 0)?;
-    let norm = z.sqr()?.sum_keepdim(D::Minus1)?.sqrt()?.clamp(1e-12, f64::INFINITY)?;
-    let u = z.broadcast_div(&norm)?;
+    let u = unit(&z)?;
     let sim = (u.matmul(&u.t()?)? / f64::from(s.temperature))?; // [2n, 2n]
     let relations = s.relations.clone().unwrap_or_else(|| Relations::new(n));
     let mask = |relation: Relation| {
@@ -123,89 +127,28 @@ pub(crate) fn nt_xent_plain(z_a: &Tensor, z_b: &Tensor, s: &Settings) -> Result<
     Ok(of_anchor.mean_all()?)
 }
 
-/// Gradient of each view, where it is asked for.
-type ViewGradients = (Option<Vec<f32>>, Option<Vec<f32>>);
-
-struct NtXent {
-    settings: Settings,
-    track: (bool, bool),
-    /// Gradients of both views for an upstream gradient of 1, left by the forward pass.
-    gradients: std::sync::Mutex<ViewGradients>,
-}
-
-impl CustomOp2 for NtXent {
-    fn name(&self) -> &'static str {
-        "nt_xent"
-    }
-
-    fn cpu_fwd(
-        &self,
-        a: &CpuStorage,
-        a_layout: &Layout,
-        b: &CpuStorage,
-        b_layout: &Layout,
-    ) -> candle_core::Result<(CpuStorage, Shape)> {
-        let (n, d) = a_layout.shape().dims2()?;
-        if b_layout.shape().dims() != [n, d] {
-            candle_core::bail!("nt_xent: views of shapes {:?} and {:?}", a_layout.shape(), b_layout.shape());
-        }
-        let views = Views::normalise(cpu_f32(a, a_layout)?, cpu_f32(b, b_layout)?, n, d);
-        let (loss, weights) = views.loss_and_weights(&self.settings);
-        let first = self.track.0.then(|| views.gradient(&weights, 0));
-        let second = self.track.1.then(|| views.gradient(&weights, n));
-        *self.gradients.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = (first, second);
-        Ok((CpuStorage::F32(vec![loss]), Shape::from(())))
-    }
-
-    fn bwd(&self, a: &Tensor, b: &Tensor, _res: &Tensor, grad: &Tensor) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
-        let scale = f64::from(grad.to_scalar::<f32>()?);
-        let (first, second) = std::mem::take(&mut *self.gradients.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
-        let tensor = |values: Option<Vec<f32>>, like: &Tensor| -> candle_core::Result<Option<Tensor>> {
-            values.map(|v| Tensor::from_vec(v, like.shape(), like.device())?.affine(scale, 0.0)).transpose()
-        };
-        Ok((tensor(first, a)?, tensor(second, b)?))
-    }
-}
-
-/// Both views, rows divided by their lengths.
+/// Both views.
 struct Views {
     n: usize,
-    d: usize,
     /// [2n, d]
-    unit: Vec<f32>,
-    lengths: Vec<f32>,
+    rows: UnitRows,
 }
 
 /// Rows of the similarity matrix that one task handles; fixed, so that threads change no bit.
 const ROW_CHUNK: usize = 64;
 
 impl Views {
-    fn normalise(a: &[f32], b: &[f32], n: usize, d: usize) -> Self {
-        let mut unit = Vec::with_capacity(2 * n * d);
-        unit.extend_from_slice(a);
-        unit.extend_from_slice(b);
-        let lengths = unit
-            .chunks_exact_mut(d)
-            .map(|row| {
-                let length = dot(row, row).sqrt().max(1e-12);
-                row.iter_mut().for_each(|v| *v /= length);
-                length
-            })
-            .collect();
-        Self { n, d, unit, lengths }
-    }
-
     /// The mean loss, and the derivative of it by each similarity, [2n, 2n].
     fn loss_and_weights(&self, s: &Settings) -> (f32, Vec<f32>) {
-        let rows = 2 * self.n;
+        let (rows, d, unit) = (2 * self.n, self.rows.d, &self.rows.values[..]);
         let mut weights = vec![0f32; rows * rows];
         let losses: Vec<f64> = weights
             .par_chunks_mut(rows * ROW_CHUNK)
             .enumerate()
             .map(|(c, weights)| {
                 let n_rows = weights.len() / rows;
-                let chunk = &self.unit[c * ROW_CHUNK * self.d..][..n_rows * self.d];
-                matmul(weights, plain(chunk), transposed(&self.unit), (n_rows, rows, self.d), 1.0 / s.temperature, false);
+                let chunk = &unit[c * ROW_CHUNK * d..][..n_rows * d];
+                matmul(weights, plain(chunk), transposed(unit), (n_rows, rows, d), 1.0 / s.temperature, false);
                 let mut scratch = Scratch::new(rows);
                 let anchors = weights.chunks_exact_mut(rows).enumerate();
                 anchors.map(|(i, row)| f64::from(self.anchor(c * ROW_CHUNK + i, row, s, &mut scratch))).sum()
@@ -245,7 +188,7 @@ impl Views {
 
     /// Gradient of the loss by the n unnormalised rows from `start`, [n, d].
     fn gradient(&self, weights: &[f32], start: usize) -> Vec<f32> {
-        let (n, d, rows) = (self.n, self.d, 2 * self.n);
+        let (n, d, rows) = (self.n, self.rows.d, 2 * self.n);
         let mut out = vec![0f32; n * d];
         out.par_chunks_mut(d * ROW_CHUNK).enumerate().for_each(|(c, out)| {
             let first = start + c * ROW_CHUNK;
@@ -253,13 +196,8 @@ impl Views {
             // A similarity appears in the row of either of its ends.
             let mut both = weights[first * rows..(first + n_rows) * rows].to_vec();
             add_transposed(&mut both, weights, rows, first);
-            matmul(out, plain(&both), plain(&self.unit), (n_rows, d, rows), 1.0, false);
-            for (i, du) in out.chunks_exact_mut(d).enumerate() {
-                let u = &self.unit[(first + i) * d..][..d];
-                let along = dot(u, du);
-                let length = self.lengths[first + i];
-                du.iter_mut().zip(u).for_each(|(du, u)| *du = (*du - along * u) / length);
-            }
+            matmul(out, plain(&both), plain(&self.rows.values), (n_rows, d, rows), 1.0, false);
+            self.rows.backward(first, out);
         });
         out
     }

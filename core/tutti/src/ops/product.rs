@@ -1,6 +1,6 @@
 //! Products of all rows of one tensor with all rows of another.
 
-use candle_core::{CpuStorage, CustomOp2, D, Layout, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp2, Layout, Shape, Tensor};
 
 use super::matmul::{matmul_new, plain, transposed};
 use super::values::{cpu_f32, with_cpu_f32};
@@ -18,12 +18,6 @@ pub fn product(a: &Tensor, b: &Tensor) -> Result<Tensor> {
         return Ok(a.matmul(&b.t()?)?);
     }
     Ok(a.contiguous()?.apply_op2(&b.contiguous()?, Product { track: (a.track_op(), b.track_op()) })?)
-}
-
-/// Rows of length 1; a row of zeros stays.
-pub(crate) fn unit(x: &Tensor) -> Result<Tensor> {
-    let length = x.sqr()?.sum_keepdim(D::Minus1)?.affine(1.0, 1e-24)?.sqrt()?;
-    Ok(x.broadcast_div(&length)?)
 }
 
 struct Product {

@@ -343,7 +343,8 @@ mod tests {
     fn factored_and_dense_gradients_give_the_same_weights() {
         let x = ndarray::Array2::from_shape_fn((6, 40), |(i, j)| if (i * 7 + j) % 5 == 0 { 1.0 + i as f32 } else { 0.0 });
         let batch = Arc::new(SparseBatch::with_gradient(Csr::from_dense(x.view()).unwrap()));
-        let train = |factored: bool, views: usize| {
+        let norms = std::cell::RefCell::new(Vec::new());
+        let train = |factored: bool, clipped: bool, views: usize| {
             let mut parameters = Parameters::new(&Device::Cpu, Rng::new(2));
             let Trained { tensor: w, slot } = parameters.weight("w", (40, 33), 40).unwrap();
             let b = parameters.constant("b", 33, 0.1).unwrap();
@@ -358,16 +359,30 @@ mod tests {
                     };
                     loss = (loss + y.sqr().unwrap().mean_all().unwrap()).unwrap();
                 }
-                let gradients = Gradients::of(&loss, &parameters).unwrap();
+                let mut gradients = Gradients::of(&loss, &parameters).unwrap();
                 assert_eq!(gradients.factors(0).is_some(), factored);
+                if clipped {
+                    let store = loss.backward().unwrap();
+                    let of = |v: &Tensor| {
+                        store.get(v).map_or(0.0, |g| g.sqr().unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap())
+                    };
+                    let norm = gradients.norm(&parameters, 0).unwrap();
+                    // Of a weight whose gradient waits as factors, the store has none.
+                    assert!(factored || (norm - f64::from(of(&w) + of(&b)).sqrt()).abs() < 1e-5 * norm, "{norm}");
+                    assert!(gradients.factors(0).is_none());
+                    norms.borrow_mut().push(norm);
+                }
                 adam.step(&parameters, 0, &gradients, 0.01, 0.5).unwrap();
             }
             w.to_vec2::<f32>().unwrap().concat()
         };
         for views in [1, 2] {
-            for (a, b) in train(true, views).iter().zip(train(false, views)) {
-                assert!((a - b).abs() < 1e-4, "{a} and {b}");
+            let dense = train(false, false, views);
+            for other in [train(true, false, views), train(true, true, views), train(false, true, views)] {
+                assert!(dense.iter().zip(other).all(|(a, b)| (a - b).abs() < 1e-4));
             }
+            let norms = norms.take();
+            assert!(norms.len() == 8 && norms[..4].iter().zip(&norms[4..]).all(|(a, b)| (a - b).abs() < 1e-5 * b), "{norms:?}");
         }
     }
 

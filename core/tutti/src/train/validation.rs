@@ -58,19 +58,14 @@ impl<P: Send + Sync> Validation<P> {
     }
 
     fn of_batch<S: System<Prepared = P>>(&self, k: usize, system: &S, cells: &Cells<'_>) -> Result<f64> {
-        let new = || prepare(system, cells, Stack::of(self.batches[k].clone()), Purpose::Validation, &Draws::new(self.rng, 0, k));
-        let fresh;
-        let ready = match self.kept.as_ref().map(|kept| &kept[k]) {
-            Some(place) => match place.get() {
-                Some(ready) => ready,
-                None => {
-                    let ready = new()?;
-                    place.get_or_init(|| ready)
-                }
-            },
+        let fresh = OnceLock::new();
+        let place = self.kept.as_ref().map_or(&fresh, |kept| &kept[k]);
+        let ready = match place.get() {
+            Some(ready) => ready,
             None => {
-                fresh = new()?;
-                &fresh
+                let (stack, draws) = (Stack::of(self.batches[k].clone()), Draws::new(self.rng, 0, k));
+                let ready = prepare(system, cells, stack, Purpose::Validation, &draws)?;
+                place.get_or_init(|| ready)
             }
         };
         let values = system.validation_losses(&ready.prepared)?.values()?;

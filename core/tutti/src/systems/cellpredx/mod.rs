@@ -219,13 +219,13 @@ impl CellPredX {
     fn forward(&self, prepared: &Domains, pass: Pass<'_>, step: Option<usize>) -> Result<LossTerms> {
         let c = &self.config;
         let f = self.encoder.forward(&prepared.x, None, pass)?;
-        let whole = |rows: &Range<usize>| f.narrow(0, rows.start, rows.len());
-        let (query, reference) = (whole(&prepared.query)?, whole(&prepared.reference)?);
+        let cut = |rows: &Range<usize>| f.narrow(0, rows.start, rows.len());
+        let (query, reference) = (cut(&prepared.query)?, cut(&prepared.reference)?);
         // Where there is one query or reference, its cells are cut out once: each cut costs an array of the mini-batch's size when differentiated.
         let part = |rows: &Range<usize>| match rows {
             rows if *rows == prepared.query => Ok(query.clone()),
             rows if *rows == prepared.reference => Ok(reference.clone()),
-            rows => whole(rows),
+            rows => cut(rows),
         };
         let mut terms = LossTerms::new();
 

@@ -1,6 +1,12 @@
 //! Inner loops, compiled for several instruction sets and chosen at run time.
 
+mod functions;
+mod norms;
+
 use std::sync::OnceLock;
+
+pub(super) use functions::*;
+pub(super) use norms::*;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Isa {
@@ -58,6 +64,8 @@ macro_rules! per_isa {
     };
 }
 
+use per_isa;
+
 /// Numbers of one Adam step, the same for all elements.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct AdamStep {
@@ -87,150 +95,6 @@ per_isa! {
             v[i] = second;
             p[i] = p[i] * s.keep - s.step_size * first / (second.sqrt() * s.inv_sqrt_correction2 + s.eps);
         }
-    }
-}
-
-/// `exp(x)` for x of at most 88, relative error below 2e-7; 0 for very negative x. Written so that loops over it vectorise.
-#[inline(always)]
-fn exp_approx(x: f32) -> f32 {
-    // Range reduction x = n ln 2 + r, then the degree-6 Taylor polynomial on |r| <= ln 2 / 2.
-    // Adding 1.5 * 2^23 rounds to an integer, which then stands in the low bits: no conversion that would keep the loop scalar.
-    let shifted = x.max(-87.0) * std::f32::consts::LOG2_E + 12_582_912.0;
-    let n = shifted - 12_582_912.0;
-    let r = (x.max(-87.0) - n * 0.693_359_4) + n * 2.121_944_4e-4;
-    let p = 1.0 / 5040.0;
-    let p = p * r + 1.0 / 720.0;
-    let p = p * r + 1.0 / 120.0;
-    let p = p * r + 1.0 / 24.0;
-    let p = p * r + 1.0 / 6.0;
-    let p = p * r + 0.5;
-    let p = p * r + 1.0;
-    let p = p * r + 1.0;
-    p * f32::from_bits((shifted.to_bits() << 23).wrapping_add(0x3f80_0000))
-}
-
-per_isa! {
-    /// `out[i] = exp(scale * (x[i] - shift))` where `mask[i]` is above 0, elsewhere 0; returns their sum, in the order of [`sum`].
-    pub(crate) fn exp_masked(out: &mut [f32], x: &[f32], mask: &[f32], scale: f32, shift: f32) -> f32 {
-        let n = out.len();
-        let (x, mask) = (&x[..n], &mask[..n]);
-        for i in 0..n {
-            // What is masked may be far above the shift.
-            let value = exp_approx(scale * (x[i] - shift));
-            out[i] = if mask[i] > 0.0 { value } else { 0.0 };
-        }
-        sum_inline(out)
-    }
-}
-
-/// `log(1 + t)` for t from 0 to 1, relative error below 2e-7: twice the series of the inverse hyperbolic tangent at t / (2 + t), at most 1/3.
-#[inline(always)]
-fn log_1p_approx(t: f32) -> f32 {
-    let s = t / (2.0 + t);
-    let square = s * s;
-    let p = 1.0 / 13.0;
-    let p = p * square + 1.0 / 11.0;
-    let p = p * square + 1.0 / 9.0;
-    let p = p * square + 1.0 / 7.0;
-    let p = p * square + 1.0 / 5.0;
-    let p = p * square + 1.0 / 3.0;
-    2.0 * s * (p * square + 1.0)
-}
-
-#[inline(always)]
-fn sigmoid_approx(x: f32) -> f32 {
-    let e = exp_approx(-x.abs());
-    let r = 1.0 / (1.0 + e);
-    if x < 0.0 { e * r } else { r }
-}
-
-#[inline(always)]
-fn tanh_approx(x: f32) -> f32 {
-    // Near 0 the Taylor series: the difference of exponentials would lose digits there.
-    let square = x * x;
-    let p = -1382.0 / 155_925.0;
-    let p = p * square + 62.0 / 2835.0;
-    let p = p * square - 17.0 / 315.0;
-    let p = p * square + 2.0 / 15.0;
-    let p = p * square - 1.0 / 3.0;
-    let near = x + x * square * p;
-    let e = exp_approx(-2.0 * x.abs());
-    let far = ((1.0 - e) / (1.0 + e)).copysign(x);
-    if square < 0.09 { near } else { far }
-}
-
-/// `value`, or `x` where this is not a number: minima and maxima would hide it.
-#[inline(always)]
-fn unless_nan(x: f32, value: f32) -> f32 {
-    if x.is_nan() { x } else { value }
-}
-
-per_isa! {
-    /// `out = log(1 + exp(x))`.
-    pub(crate) fn softplus(out: &mut [f32], x: &[f32]) {
-        for (out, x) in out.iter_mut().zip(x) {
-            *out = unless_nan(*x, x.max(0.0) + log_1p_approx(exp_approx(-x.abs())));
-        }
-    }
-}
-
-per_isa! {
-    /// `out = grad / (1 + exp(-x))`.
-    pub(crate) fn softplus_backward(out: &mut [f32], x: &[f32], grad: &[f32]) {
-        for ((out, x), grad) in out.iter_mut().zip(x).zip(grad) {
-            *out = grad * unless_nan(*x, sigmoid_approx(*x));
-        }
-    }
-}
-
-per_isa! {
-    /// `out = tanh(x)`.
-    pub(crate) fn tanh(out: &mut [f32], x: &[f32]) {
-        for (out, x) in out.iter_mut().zip(x) {
-            *out = unless_nan(*x, tanh_approx(*x));
-        }
-    }
-}
-
-per_isa! {
-    /// `out = grad (1 - y²)`.
-    pub(crate) fn tanh_backward(out: &mut [f32], y: &[f32], grad: &[f32]) {
-        for ((out, y), grad) in out.iter_mut().zip(y).zip(grad) {
-            *out = grad * (1.0 - y * y);
-        }
-    }
-}
-
-per_isa! {
-    /// `out = 1 / (1 + exp(-x))`.
-    pub(crate) fn sigmoid(out: &mut [f32], x: &[f32]) {
-        for (out, x) in out.iter_mut().zip(x) {
-            *out = unless_nan(*x, sigmoid_approx(*x));
-        }
-    }
-}
-
-per_isa! {
-    /// `out = grad y (1 - y)`.
-    pub(crate) fn sigmoid_backward(out: &mut [f32], y: &[f32], grad: &[f32]) {
-        for ((out, y), grad) in out.iter_mut().zip(y).zip(grad) {
-            *out = grad * (y * (1.0 - y));
-        }
-    }
-}
-
-per_isa! {
-    /// Sum of `(x - y)²`, in the order of [`sum`].
-    pub(crate) fn squared_distance(x: &[f32], y: &[f32]) -> f32 {
-        let mut parts = [0.0f32; 16];
-        let n = x.len() / 16 * 16;
-        for (a, b) in x[..n].chunks_exact(16).zip(y[..n].chunks_exact(16)) {
-            for i in 0..16 {
-                parts[i] += (a[i] - b[i]) * (a[i] - b[i]);
-            }
-        }
-        let rest: f32 = x[n..].iter().zip(&y[n..]).map(|(a, b)| (a - b) * (a - b)).sum();
-        parts.iter().sum::<f32>() + rest
     }
 }
 
@@ -342,23 +206,6 @@ per_isa! {
     }
 }
 
-per_isa! {
-    /// Mean and 1 / sqrt(variance + eps) of a row (variance over n, as in layer normalisation), two passes.
-    pub(crate) fn moments(x: &[f32], eps: f32) -> (f32, f32) {
-        let n = x.len() as f32;
-        let mean = sum_inline(x) / n;
-        let mut parts = [0.0f32; 16];
-        let chunks = x.chunks_exact(16);
-        let rest: f32 = chunks.remainder().iter().map(|v| (v - mean) * (v - mean)).sum();
-        for chunk in chunks {
-            for (part, v) in parts.iter_mut().zip(chunk) {
-                *part += (v - mean) * (v - mean);
-            }
-        }
-        (mean, 1.0 / ((parts.iter().sum::<f32>() + rest) / n + eps).sqrt())
-    }
-}
-
 #[inline(always)]
 fn sum_inline(x: &[f32]) -> f32 {
     let mut parts = [0.0f32; 16];
@@ -373,63 +220,6 @@ fn sum_inline(x: &[f32]) -> f32 {
 }
 
 per_isa! {
-    /// `out = leaky_relu(gamma * (x - mean) * rstd + beta)`.
-    pub(crate) fn norm_activate(out: &mut [f32], x: &[f32], gamma: &[f32], beta: &[f32], mean: f32, rstd: f32, slope: f32) {
-        let n = out.len();
-        let (x, gamma, beta) = (&x[..n], &gamma[..n], &beta[..n]);
-        for i in 0..n {
-            let y = gamma[i] * ((x[i] - mean) * rstd) + beta[i];
-            out[i] = if y > 0.0 { y } else { slope * y };
-        }
-    }
-}
-
-per_isa! {
-    /// Backward of [`norm_activate`] for one row: writes the input's gradient to `dx`, adds to `dgamma` and `dbeta`.
-    pub(crate) fn norm_activate_backward(
-        dx: &mut [f32], dgamma: &mut [f32], dbeta: &mut [f32], x: &[f32], gamma: &[f32], beta: &[f32], dy: &[f32],
-        mean: f32, rstd: f32, slope: f32,
-    ) {
-        let n = dx.len();
-        let (dgamma, dbeta, x, gamma, beta, dy) = (&mut dgamma[..n], &mut dbeta[..n], &x[..n], &gamma[..n], &beta[..n], &dy[..n]);
-        // dx holds the gradient of the normalised value until both its means are known.
-        for i in 0..n {
-            let hat = (x[i] - mean) * rstd;
-            let pre = gamma[i] * hat + beta[i];
-            let d = if pre > 0.0 { dy[i] } else { slope * dy[i] };
-            dgamma[i] += d * hat;
-            dbeta[i] += d;
-            dx[i] = d * gamma[i];
-        }
-        let mean_d = sum_inline(dx) / n as f32;
-        let mut parts = [0.0f32; 16];
-        let whole = n / 16 * 16;
-        for (d, v) in dx[..whole].chunks_exact(16).zip(x[..whole].chunks_exact(16)) {
-            for i in 0..16 {
-                parts[i] += d[i] * ((v[i] - mean) * rstd);
-            }
-        }
-        let rest: f32 = dx[whole..].iter().zip(&x[whole..]).map(|(d, v)| d * ((v - mean) * rstd)).sum();
-        let mean_d_hat = (parts.iter().sum::<f32>() + rest) / n as f32;
-        for i in 0..n {
-            let hat = (x[i] - mean) * rstd;
-            dx[i] = rstd * (dx[i] - mean_d - hat * mean_d_hat);
-        }
-    }
-}
-
-/// Columns of a batch normalisation, by which [`norm_columns_sums`] and [`norm_columns_backward`] rebuild the forward pass of a row.
-#[derive(Clone, Copy)]
-pub(crate) struct NormColumns<'a> {
-    pub mean: &'a [f32],
-    /// 1 / sqrt(variance + eps)
-    pub rstd: &'a [f32],
-    pub gamma: &'a [f32],
-    pub beta: &'a [f32],
-    pub slope: f32,
-}
-
-per_isa! {
     /// `sum += x`.
     pub(crate) fn add_row(sum: &mut [f32], x: &[f32]) {
         sum.iter_mut().zip(x).for_each(|(sum, x)| *sum += x);
@@ -440,74 +230,6 @@ per_isa! {
     /// `sum += factor x`.
     pub(crate) fn add_scaled(sum: &mut [f32], factor: f32, x: &[f32]) {
         sum.iter_mut().zip(x).for_each(|(sum, x)| *sum += factor * x);
-    }
-}
-
-per_isa! {
-    /// The largest number; the least there is where there is none.
-    pub(crate) fn max(x: &[f32]) -> f32 {
-        let larger = |a: f32, b: f32| if b > a { b } else { a };
-        let mut parts = [f32::MIN; 16];
-        let chunks = x.chunks_exact(16);
-        let rest = chunks.remainder().iter().copied();
-        for chunk in chunks {
-            for (part, v) in parts.iter_mut().zip(chunk) {
-                *part = larger(*part, *v);
-            }
-        }
-        parts.into_iter().chain(rest).fold(f32::MIN, larger)
-    }
-}
-
-per_isa! {
-    /// `sum += (x - mean)^2`.
-    pub(crate) fn add_squares(sum: &mut [f32], x: &[f32], mean: &[f32]) {
-        for ((sum, x), mean) in sum.iter_mut().zip(x).zip(mean) {
-            *sum += (x - mean) * (x - mean);
-        }
-    }
-}
-
-per_isa! {
-    /// `out = leaky_relu(x * scale + shift)`, column by column.
-    pub(crate) fn scale_activate(out: &mut [f32], x: &[f32], scale: &[f32], shift: &[f32], slope: f32) {
-        let n = out.len();
-        let (x, scale, shift) = (&x[..n], &scale[..n], &shift[..n]);
-        for i in 0..n {
-            let y = x[i] * scale[i] + shift[i];
-            out[i] = if y < 0.0 { slope * y } else { y };
-        }
-    }
-}
-
-per_isa! {
-    /// Adds a row to the gradients of gamma (`g x̂`) and beta (`g`), g being the output's gradient behind the activation.
-    pub(crate) fn norm_columns_sums(dgamma: &mut [f32], dbeta: &mut [f32], x: &[f32], dy: &[f32], c: NormColumns<'_>) {
-        let n = dgamma.len();
-        let (dbeta, x, dy) = (&mut dbeta[..n], &x[..n], &dy[..n]);
-        let (mean, rstd, gamma, beta) = (&c.mean[..n], &c.rstd[..n], &c.gamma[..n], &c.beta[..n]);
-        for i in 0..n {
-            let normed = (x[i] - mean[i]) * rstd[i];
-            let g = if gamma[i] * normed + beta[i] < 0.0 { c.slope * dy[i] } else { dy[i] };
-            dgamma[i] += g * normed;
-            dbeta[i] += g;
-        }
-    }
-}
-
-per_isa! {
-    /// `dx = scale (g - mean_g - x̂ mean_g_normed)` of a row, g as in [`norm_columns_sums`], the means over the cells, scale gamma rstd.
-    pub(crate) fn norm_columns_backward(
-        dx: &mut [f32], x: &[f32], dy: &[f32], c: NormColumns<'_>, scale: &[f32], mean_g: &[f32], mean_g_normed: &[f32],
-    ) {
-        let n = dx.len();
-        let (x, dy, scale, mean_g, mean_g_normed) = (&x[..n], &dy[..n], &scale[..n], &mean_g[..n], &mean_g_normed[..n]);
-        let (mean, rstd, gamma, beta) = (&c.mean[..n], &c.rstd[..n], &c.gamma[..n], &c.beta[..n]);
-        for i in 0..n {
-            let normed = (x[i] - mean[i]) * rstd[i];
-            let g = if gamma[i] * normed + beta[i] < 0.0 { c.slope * dy[i] } else { dy[i] };
-            dx[i] = scale[i] * (g - mean_g[i] - normed * mean_g_normed[i]);
-        }
     }
 }
 
@@ -527,17 +249,6 @@ mod tests {
                 assert!((f64::from(found) - expected).abs() <= 1e-5 * expected, "width {d}: {found} and {expected}");
             }
             assert_eq!(out[2], 0.0);
-        }
-    }
-
-    #[test]
-    fn exp_is_accurate_to_single_precision() {
-        let x: Vec<f32> = (-8600..=880).map(|i| i as f32 / 100.0).collect();
-        let mut out = vec![0.0; x.len()];
-        exp_masked(&mut out, &x, &vec![1.0; x.len()], 1.0, 0.0);
-        for (x, y) in x.iter().zip(out) {
-            let exact = f64::from(*x).exp();
-            assert!((f64::from(y) - exact).abs() <= 4e-7 * exact, "exp({x}) = {y}, exactly {exact}");
         }
     }
 
