@@ -8,7 +8,7 @@ use candle_core::{Device, Tensor, Var};
 use criterion::{Criterion, criterion_group, criterion_main};
 use tutti::augment::RandomMask;
 use tutti::loss::{NtXentConfig, nt_xent};
-use tutti::nn::{Kernels, Parameters};
+use tutti::nn::{Draws, GeneAttention, Kernels, Parameters, Pass};
 use tutti::ops::chain::Trained;
 use tutti::ops::layer_norm::{layer_norm_leaky_relu, layer_norm_leaky_relu_plain};
 use tutti::ops::sparse_batch::SparseBatch;
@@ -52,6 +52,25 @@ fn ops(c: &mut Criterion) {
     }
 }
 
+/// Concerto's teacher, there and back: 64 cells x 2,000 genes x 128 features, a tenth of the values not zero.
+fn gene_attention(c: &mut Criterion) {
+    let threads = Threads::new(0).expect("threads");
+    let x = Arc::new(SparseBatch::with_gradient(tutti_benches::expression(64, 2000, 0.1, 1)));
+    let draws = Draws::new(Rng::new(1), 0, 0);
+    for (name, kernels) in [("gene_attention", Kernels::Fused), ("gene_attention_plain", Kernels::Plain)] {
+        let mut parameters = Parameters::new(&Device::Cpu, Rng::new(1)).with_kernels(kernels);
+        let layer = GeneAttention::new(&mut parameters, "rna", 2000, 128).expect("memory");
+        c.bench_function(&format!("{name}/64x2000x128"), |b| {
+            b.iter(|| {
+                threads.run(|| {
+                    let y = layer.forward(&x, Pass::train(&draws, 0))?;
+                    Gradients::of(&y.sqr()?.sum_all()?, &parameters)
+                })
+            })
+        });
+    }
+}
+
 fn adam(c: &mut Criterion) {
     let threads = Threads::new(0).expect("threads");
     let mut parameters = Parameters::new(&Device::Cpu, Rng::new(1));
@@ -66,5 +85,5 @@ fn adam(c: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, ops, adam);
+criterion_group!(benches, ops, gene_attention, adam);
 criterion_main!(benches);

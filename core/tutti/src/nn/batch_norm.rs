@@ -29,6 +29,23 @@ impl RunningStatistics {
         Ok(Self { mean, variance: parameters.buffer(&format!("{name}.running_variance"), d, 1.0)? })
     }
 
+    /// As they are.
+    pub(super) fn tensors(&self) -> [Tensor; 2] {
+        [self.mean.as_tensor().detach(), self.variance.as_tensor().detach()]
+    }
+
+    /// Mean and variance of each feature.
+    pub(super) fn get(&self) -> Result<[Vec<f32>; 2]> {
+        let [mean, variance] = self.tensors();
+        Ok([mean.to_vec1()?, variance.to_vec1()?])
+    }
+
+    /// Follows the mean and the biased variance of each feature in a mini-batch of `n` values.
+    pub(super) fn follow_values(&self, mean: &[f32], variance: &[f32], n: usize) -> Result<()> {
+        let tensor = |values: &[f32]| Tensor::from_slice(values, values.len(), self.mean.device());
+        self.follow(&tensor(mean)?, &tensor(variance)?, n)
+    }
+
     /// Follows stacked mini-batches, [n_stacked, d] each, of `n` cells together.
     fn follow_all(&self, mean: &Tensor, variance: &Tensor, n: usize) -> Result<()> {
         let n_stacked = mean.dim(0)?;

@@ -1,9 +1,9 @@
-//! Heads on the latent coordinates.
+//! Heads on the latent coordinates, and the one that joins assays.
 
 use candle_core::Tensor;
 
-use super::{Activation, Dense, Mlp, MlpConfig, Norm, NormActivation, Parameters, Pass};
-use crate::error::Result;
+use super::{Activation, Dense, Mlp, MlpConfig, Norm, NormActivation, Parameters, Pass, dropout};
+use crate::error::{Error, Result};
 use crate::ops::chain::Chain;
 
 /// Classifier: one hidden layer as wide as the latent space, then one logit per class.
@@ -80,5 +80,40 @@ impl ProjectionHead {
     /// The same head without gradient to its parameters.
     pub fn detached(&self) -> Self {
         Self { hidden: self.hidden.detached(), out: self.out.detached(), norm: self.norm.detached() }
+    }
+}
+
+/// Joins the assays of a cell (Concerto): their sum, dropout, a linear layer as wide as it, ReLU.
+#[derive(Debug, Clone)]
+pub struct JointHead {
+    name: String,
+    dropout: f64,
+    out: Dense,
+}
+
+impl JointHead {
+    /// Of `d` features.
+    ///
+    /// # Errors
+    /// Where the device has no memory left.
+    pub fn new(parameters: &mut Parameters, name: &str, d: usize, dropout: f64) -> Result<Self> {
+        Ok(Self { name: name.to_owned(), dropout, out: Dense::new(parameters, name, d, d)? })
+    }
+
+    /// `assays`: [n, d] each, one at least; returns [n, d].
+    ///
+    /// # Errors
+    /// Shapes that do not fit; no assay.
+    pub fn forward(&self, assays: &[Tensor], pass: Pass<'_>) -> Result<Tensor> {
+        let Some((first, others)) = assays.split_first() else {
+            return Err(Error::data("a cell has no assay", "give at least one"));
+        };
+        let sum = others.iter().try_fold(first.clone(), |sum, x| sum + x)?;
+        Activation::Relu.apply(&self.out.forward(&dropout(&sum, self.dropout, pass, &self.name)?)?)
+    }
+
+    /// The same head without gradient to its parameters.
+    pub fn detached(&self) -> Self {
+        Self { out: self.out.detached(), ..self.clone() }
     }
 }

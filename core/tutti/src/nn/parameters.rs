@@ -98,6 +98,15 @@ impl Parameters {
         self.add_trained(name, shape, || (deviation * stream.normal()) as f32)
     }
 
+    /// A parameter of a layer with values drawn evenly from `-range` to `range`.
+    ///
+    /// # Errors
+    /// Where the device has no memory left.
+    pub fn uniform(&mut self, name: &str, shape: impl Into<Shape>, range: f64) -> Result<Trained> {
+        let mut stream = self.stream(name);
+        self.add_trained(name, shape, || (range * (2.0 * stream.uniform() - 1.0)) as f32)
+    }
+
     /// A parameter of a layer, of one value, e.g. its bias.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ pub mod batch_norm;
 pub mod chain;
 pub mod elementwise;
 pub mod factored;
+pub(crate) mod gene_attention;
 mod known;
 pub mod layer_norm;
 pub mod linear;

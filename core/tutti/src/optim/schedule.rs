@@ -20,6 +20,13 @@ pub enum Schedule {
         /// Share of the initial value at the end.
         last: f64,
     },
+    /// Falls linearly over the first `n_steps` steps to `last` times the initial value, and stays there.
+    LinearThenFlat {
+        /// Share of the initial value at the end.
+        last: f64,
+        /// Steps of the fall, counted over all epochs.
+        n_steps: usize,
+    },
     /// Multiplied by `factor` once, after the share `at` of all steps.
     Drop {
         /// Share of the steps before it, 0 to 1.
@@ -43,6 +50,10 @@ impl Schedule {
             Self::Constant => 1.0,
             Self::StepDecay { gamma, per_epoch } => gamma.powf(f64::from(per_epoch) * epoch as f64),
             Self::Linear { last } => 1.0 - (1.0 - last) * (at / end),
+            Self::LinearThenFlat { last, n_steps: falling } => {
+                let done = (epoch * n_steps + step) as f64 / falling.max(1) as f64;
+                1.0 - (1.0 - last) * done.min(1.0)
+            }
             Self::Drop { at: share, factor } => {
                 if at < share * end {
                     1.0
@@ -82,6 +93,9 @@ mod tests {
         let linear = Schedule::Linear { last: 0.01 };
         assert_eq!(linear.factor(0, 4, 0, 10), 1.0);
         assert!((linear.factor(2, 4, 0, 10) - 0.505).abs() < 1e-12);
+        let short = Schedule::LinearThenFlat { last: 0.01, n_steps: 20 };
+        let found = [(0, 0), (1, 0), (2, 0), (3, 9)].map(|(epoch, step)| short.factor(epoch, 4, step, 10));
+        assert!(found.iter().zip([1.0, 0.505, 0.01, 0.01]).all(|(a, b)| (a - b).abs() < 1e-12), "{found:?}");
         let drop = Schedule::Drop { at: 0.5, factor: 0.1 };
         assert_eq!([drop.factor(1, 4, 9, 10), drop.factor(2, 4, 0, 10), drop.factor(3, 4, 9, 10)], [1.0, 0.1, 0.1]);
         let cosine = Schedule::WarmupCosine { warmup_epochs: 2 };

@@ -1,10 +1,12 @@
 //! Inner loops, compiled for several instruction sets and chosen at run time.
 
+mod attention;
 mod functions;
 mod norms;
 
 use std::sync::OnceLock;
 
+pub(super) use attention::*;
 pub(super) use functions::*;
 pub(super) use norms::*;
 
