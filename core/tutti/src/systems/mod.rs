@@ -1,5 +1,6 @@
 //! The five systems, each a composition of the blocks of this crate.
 
 pub mod cellpredx;
+pub mod concerto;
 pub mod concord;
 pub mod lcl;
