@@ -8,6 +8,7 @@ use tutti::model::{PredictedClasses, SavedModel, System};
 use tutti::observe::Observer;
 use tutti::preprocess::{Preprocessing, prepare_query};
 use tutti::systems::cellpredx::CellPredX;
+use tutti::systems::concerto::Concerto;
 use tutti::systems::concord::Concord;
 use tutti::systems::lcl::Lcl;
 use tutti::threads::Threads;
@@ -31,7 +32,7 @@ pub struct Arguments {
     /// Where to write: .h5ad, .csv, .tsv or .parquet
     #[arg(short, long, value_name = "FILE")]
     pub output: PathBuf,
-    /// Name of the embedding in obsm [default: X_concord, X_lcl or X_cellpredx, by the model]
+    /// Name of the embedding in obsm [default: X_concord, X_lcl, X_cellpredx or X_concerto, by the model]
     #[arg(long, value_name = "NAME")]
     pub key: Option<String>,
     /// Smallest share of the model's genes that the new cells must have
@@ -52,6 +53,7 @@ pub struct Arguments {
 /// A trained model of any system.
 enum Model {
     CellPredX(Box<CellPredX>),
+    Concerto(Box<Concerto>),
     Concord(Box<Concord>),
     Lcl(Box<Lcl>),
 }
@@ -64,6 +66,10 @@ impl Model {
             "cellpredx" => {
                 let (model, preprocessing, _) = CellPredX::from_saved(&saved, path, &device)?;
                 (Self::CellPredX(model.into()), preprocessing)
+            }
+            "concerto" => {
+                let (model, preprocessing, _) = Concerto::from_saved(&saved, path, &device)?;
+                (Self::Concerto(model.into()), preprocessing)
             }
             "lcl" => {
                 let (model, preprocessing, _) = Lcl::from_saved(&saved, path, &device)?;
@@ -79,6 +85,7 @@ impl Model {
     fn name(&self) -> &'static str {
         match self {
             Self::CellPredX(model) => model.name(),
+            Self::Concerto(model) => model.name(),
             Self::Concord(model) => model.name(),
             Self::Lcl(model) => model.name(),
         }
@@ -87,6 +94,7 @@ impl Model {
     fn genes(&self) -> &[String] {
         match self {
             Self::CellPredX(model) => model.genes(),
+            Self::Concerto(model) => model.genes(),
             Self::Concord(model) => model.genes(),
             Self::Lcl(model) => model.genes(),
         }
@@ -97,13 +105,14 @@ impl Model {
         match self {
             Self::CellPredX(model) => model.predict(embedding.view()).map(Some),
             Self::Concord(model) => model.predict(embedding.view()),
-            Self::Lcl(_) => Ok(None),
+            Self::Concerto(_) | Self::Lcl(_) => Ok(None),
         }
     }
 
     fn embed(&self, source: &dyn CellSource) -> tutti::Result<Array2<f32>> {
         match self {
             Self::CellPredX(model) => model.embed(source),
+            Self::Concerto(model) => model.embed(source),
             Self::Concord(model) => model.embed(source),
             Self::Lcl(model) => model.embed(source),
         }

@@ -86,7 +86,7 @@ pub struct Arguments {
     /// Smallest share of the smaller of the two sets of genes that the other must have
     #[arg(long, value_name = "X", default_value_t = PairConfig::default().min_overlap)]
     pub min_overlap: f64,
-    /// Name of the embedding in obsm [default: X_concord, X_cellpredx or X_pca, by the system]
+    /// Name of the embedding in obsm [default: X_concord, X_cellpredx, X_concerto or X_pca, by the system]
     #[arg(long, value_name = "NAME")]
     pub key: Option<String>,
     /// Kind of data, for the weights of CellPredX's losses; `auto` looks at the data and says what it takes them for

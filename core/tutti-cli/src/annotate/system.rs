@@ -15,6 +15,7 @@ use tutti::neighbors::{Metric, NeighborConfig};
 use tutti::observe::Observer;
 use tutti::preprocess::{PAIR_BATCH, Pair, PcaConfig, pca};
 use tutti::systems::cellpredx::{CellPredX, CellPredXConfig, CellPredXInput, Preset, Scenario};
+use tutti::systems::concerto::{Concerto, ConcertoConfig};
 use tutti::systems::concord::{Concord, ConcordColumns, ConcordConfig};
 use tutti::threads::Threads;
 
@@ -32,11 +33,10 @@ pub enum SystemName {
     Concord,
     /// CellPredX, whose classifier is trained on the reference while the query is aligned with it
     Cellpredx,
+    /// Concerto on both, without labels; the reference cells nearest in its teacher's embedding vote
+    Concerto,
     /// Principal components of both, without correction of batches; the nearest reference cells vote
     Pca,
-    /// Refused with a word of its own, so that nobody is sent to CONCORD for a slip of the pen.
-    #[value(hide = true)]
-    Concerto,
 }
 
 impl SystemName {
@@ -56,6 +56,7 @@ pub enum Plan {
     Concord(Box<ConcordConfig>),
     /// With the settings for data of the kind that the arguments name; `auto` is seen to when the data are there.
     CellPredX(Box<CellPredXConfig>),
+    Concerto(Box<ConcertoConfig>),
     /// With the seed of everything that is drawn.
     Pca(u64),
 }
@@ -85,8 +86,8 @@ impl Plan {
                 Ok(Self::Pca(arguments.settings.seed.unwrap_or_default()))
             }
             SystemName::Concerto => {
-                let others = "choose concord, cellpredx or pca";
-                Err(CliError::Usage(format!("--system concerto: this system is not part of this version yet; {others}")))
+                refuse_genes(arguments, "--system cellpredx")?;
+                Ok(Self::Concerto(Box::new(concerto_config(arguments)?)))
             }
         }
     }
@@ -96,6 +97,7 @@ impl Plan {
         match self {
             Self::Concord(config) => config.seed,
             Self::CellPredX(config) => config.seed,
+            Self::Concerto(config) => config.seed,
             Self::Pca(seed) => *seed,
         }
     }
@@ -116,6 +118,15 @@ fn cellpredx_config(arguments: &Arguments, scenario: Scenario) -> Result<CellPre
     let preset = Preset::ALL.iter().find(|(_, name)| *name == arguments.losses).map(|(preset, _)| *preset).unwrap_or_default();
     let preset = CellPredXConfig::preset(preset, scenario);
     let config: CellPredXConfig = arguments.settings.sources.resolve(preset, &arguments.settings.flags())?;
+    config.validate()?;
+    Ok(config)
+}
+
+fn concerto_config(arguments: &Arguments) -> Result<ConcertoConfig> {
+    if arguments.settings.preset.is_some() {
+        return Err(CliError::Usage("--preset is one of CONCORD; with --system concerto give settings by --set".into()));
+    }
+    let config: ConcertoConfig = arguments.settings.sources.resolve(ConcertoConfig::default(), &arguments.settings.flags())?;
     config.validate()?;
     Ok(config)
 }
@@ -185,6 +196,7 @@ pub fn classify(task: &Task<'_>, reporter: &mut Reporter) -> Result<Outcome> {
     match task.plan {
         Plan::Concord(config) => concord(task, config, reporter),
         Plan::CellPredX(_) => cellpredx(task, reporter),
+        Plan::Concerto(config) => concerto(task, config, reporter),
         Plan::Pca(seed) => components(task, *seed),
     }
 }
@@ -193,7 +205,7 @@ impl Task<'_> {
     fn transfer(&self) -> TransferConfig {
         let metric = match self.plan {
             Plan::CellPredX(config) => config.metric(),
-            Plan::Concord(_) | Plan::Pca(_) => Metric::Cosine,
+            Plan::Concord(_) | Plan::Concerto(_) | Plan::Pca(_) => Metric::Cosine,
         };
         TransferConfig { n_neighbors: self.arguments.n_neighbors, metric, seed: self.plan.seed(), ..Default::default() }
     }
@@ -325,6 +337,29 @@ fn cellpredx(task: &Task<'_>, reporter: &mut Reporter) -> Result<Outcome> {
     }));
     let (model, end) = trained.model_and_end(&arguments.output.display().to_string());
     Ok(Outcome { evidence, embedding, classifier: Some(Box::new(model)), details, method, end })
+}
+
+fn concerto(task: &Task<'_>, config: &ConcertoConfig, reporter: &mut Reporter) -> Result<Outcome> {
+    let (arguments, pair) = (task.arguments, task.pair);
+    let batch = Some(PAIR_BATCH);
+    Concerto::warnings(&pair.cells, batch, config)?.iter().for_each(|warning| reporter.on_warning(warning));
+    let trainer = Concerto::trainer(&pair.cells, batch, config.clone(), &arguments.run.device()?, task.threads()?)?;
+    let trainer = arguments.training.start(trainer, reporter)?;
+    let trained = Trained::train(trainer, reporter, task.started)?;
+    if let Some(path) = &arguments.training.save_model {
+        trained.model.save(path, pair.prepared.preprocessing, &trained.history)?;
+    }
+    let embedding = task.threads()?.run(|| trained.model.embed(pair.cells.source()))?;
+    let (epochs, last) = (trained.history.epochs.len(), trained.history.epochs.last().map_or(f64::NAN, |e| e.loss));
+    let (seconds, how) = (trained.train_seconds, voters(arguments));
+    let method = vec![format!("concerto, {epochs} epochs in {seconds:.1} s, last loss {last:.4}; {how}")];
+    let details = object(json!({
+        "config": serde_json::to_value(config).map_err(|e| CliError::Usage(e.to_string()))?,
+        "epochs": epochs,
+        "train_seconds": seconds,
+    }));
+    let (_, end) = trained.model_and_end(&arguments.output.display().to_string());
+    Ok(Outcome { evidence: task.votes(&embedding)?, embedding, classifier: None, details, method, end })
 }
 
 fn components(task: &Task<'_>, seed: u64) -> Result<Outcome> {

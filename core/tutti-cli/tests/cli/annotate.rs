@@ -303,11 +303,43 @@ fn cellpredx_names_the_query_and_says_what_it_takes_the_data_for() {
     assert!(error(&annotate("x.csv", &["--genes", "x.csv", "--top-genes", "0"])).contains("--top-genes 0: give 1 or more"));
     assert!(error(&annotate("x.csv", &["--min-probability", "2"])).contains("`min_probability` must be between 0 and 1 (got 2)"));
     assert!(error(&annotate("x.csv", &["--min-overlap", "2"])).contains("`min_overlap` must be between 0 and 1 (got 2)"));
-    let later = ["annotate", &files[0], &files[1], "--label", "cell_type", "-o", &at("x.csv"), "--system", "concerto"];
-    assert!(error(&tutti(&later)).contains("not part of this version yet; choose concord, cellpredx or pca"));
     assert!(error(&annotate("x.csv", &["--set", "n_stepps=3"])).contains("did you mean `n_steps`"));
     let refused = tutti(&["annotate", &files[0], &files[1], "--label", "cell_type", "-o", &at("x.csv"), "--losses", "paper"]);
     assert!(error(&refused).contains("--system cellpredx"));
+}
+
+#[test]
+fn concerto_names_a_query_by_its_neighbours_and_its_model_embeds_it_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let data = cells();
+    let (reference, query): (Vec<usize>, Vec<usize>) = (0..900).partition(|i| data.batch.value(*i) == Some("batch_2"));
+    write(Path::new(&at("reference.h5ad")), &data, &reference, &data.gene_names);
+    write(Path::new(&at("query.h5ad")), &data, &query, &data.gene_names);
+    let annotate = |output: &str, more: &[&str]| {
+        let (files, output) = ([at("reference.h5ad"), at("query.h5ad")], at(output));
+        let command = ["annotate", &files[0], &files[1], "--label", "cell_type", "--system", "concerto", "-o", &output];
+        tutti(&[&command[..], more].concat())
+    };
+    let model = at("model.safetensors");
+    let settings = ["--n-epochs", "20", "--lr", "0.001", "--latent-dim", "32", "--save-model", &model];
+    let more = [&settings[..], &["--truth", "cell_type", "--json", "--quiet"]].concat();
+    let summary: Value = serde_json::from_str(&ok(&annotate("out.h5ad", &more))).unwrap();
+    assert_eq!((&summary["system"], &summary["epochs"]), (&"concerto".into(), &20.into()));
+    let truth = &summary["truth"]["coverage"];
+    assert!(truth["accuracy"].as_f64().unwrap() > 0.9, "{truth}");
+    let out = read(Path::new(&at("out.h5ad")), &ReadOptions::default()).unwrap();
+    let z = &out.obsm()["X_concerto"];
+    assert_eq!(z.dim(), (query.len(), 32));
+
+    ok(&tutti(&["predict", &model, &at("query.h5ad"), "-o", &at("again.h5ad")]));
+    let again = read(Path::new(&at("again.h5ad")), &ReadOptions::default()).unwrap();
+    assert!((&again.obsm()["X_concerto"] - z).iter().all(|d| d.abs() < 1e-4));
+
+    assert!(error(&annotate("x.csv", &["--preset", "knn"])).contains("--preset is one of CONCORD"));
+    assert!(error(&annotate("x.csv", &["--genes", "x.csv"])).contains("--system cellpredx"));
+    assert!(error(&annotate("x.csv", &["--losses", "paper"])).contains("--system cellpredx"));
+    assert!(error(&annotate("x.csv", &["--set", "dropout=1"])).contains("`dropout` must be 0 to below 1 (got 1)"));
 }
 
 #[test]
