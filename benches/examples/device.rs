@@ -16,6 +16,7 @@ use tutti::observe::{CancelToken, Silent};
 use tutti::preprocess::{Preprocessing, to_memory};
 use tutti::simulate::{BatchEffect, Batches, Clusters, EffectKind, Simulation, Spec, Structure};
 use tutti::systems::cellpredx::{CellPredX, CellPredXConfig, CellPredXInput, Preset, Scenario};
+use tutti::systems::concerto::{Concerto, ConcertoConfig};
 use tutti::systems::concord::{Concord, ConcordColumns, ConcordConfig};
 use tutti::systems::lcl::{Lcl, LclConfig, LclInput};
 use tutti::threads::Threads;
@@ -88,8 +89,13 @@ fn main() -> Result<(), Failure> {
 /// A system and its training on cells, a device, for some epochs.
 type Training = fn(&Cells<'static>, &Device, usize) -> Result<Run, Failure>;
 
-const SYSTEMS: [(&str, Training); 4] =
-    [("CONCORD", concord), ("CONCORD with decoder and classifier", concord_with_heads), ("LCL", lcl), ("CellPredX", cellpredx)];
+const SYSTEMS: [(&str, Training); 5] = [
+    ("CONCORD", concord),
+    ("CONCORD with decoder and classifier", concord_with_heads),
+    ("LCL", lcl),
+    ("CellPredX", cellpredx),
+    ("Concerto", concerto),
+];
 
 fn concord(cells: &Cells<'static>, device: &Device, n_epochs: usize) -> Result<Run, Failure> {
     let columns = ConcordColumns { batch: Some("batch".into()), label: None };
@@ -114,6 +120,11 @@ fn cellpredx(cells: &Cells<'static>, device: &Device, n_epochs: usize) -> Result
     let input = CellPredXInput { labels: cells.column("cell_type")?.clone(), is_query, batch: None };
     let config = CellPredXConfig { n_steps: 10 * n_epochs, ..CellPredXConfig::preset(Preset::Default, Scenario::RnaToRna) };
     run(CellPredX::trainer(cells, &input, config, device, Threads::new(0)?)?, |m| m.embed(cells.source()))
+}
+
+fn concerto(cells: &Cells<'static>, device: &Device, n_epochs: usize) -> Result<Run, Failure> {
+    let config = ConcertoConfig { n_epochs: Some(n_epochs), ..Default::default() };
+    run(Concerto::trainer(cells, Some("batch"), config, device, Threads::new(0)?)?, |m| m.embed(cells.source()))
 }
 
 fn run<S: System>(mut trainer: Trainer<'_, S>, embed: impl FnOnce(&S) -> tutti::Result<Array2<f32>>) -> Result<Run, Failure> {

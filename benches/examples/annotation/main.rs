@@ -2,8 +2,9 @@
 //!
 //! `cargo run --example annotation -- DATA OUT.md speed` takes the time of 50,000 reference and 50,000 query cells instead.
 //!
-//! `cargo run --example annotation -- DATA OUT.md [SEEDS] [METHOD=PYTHON ...] [only=TASK,...] [just=METHOD;...] [set=NAME:VALUE,...]`. DATA: folder of the
-//! h5ad files; METHOD: one of `peers/annotate.py`; `only` chooses by the beginnings of names, `just` by whole ones; `set` changes settings of CellPredX. Cells of types
+//! `cargo run --example annotation -- DATA OUT.md [SEEDS] [METHOD=PYTHON ...] [only=TASK,...] [just=METHOD;...] [set=NAME:VALUE,...]
+//! [concerto=NAME:VALUE,...]`. DATA: folder of the
+//! h5ad files; METHOD: one of `peers/annotate.py`; `only` chooses by the beginnings of names, `just` by whole ones; `set` changes settings of CellPredX, `concerto` those of Concerto. Cells of types
 //! that the reference lacks are unknown: a method should be unsure of them.
 //!
 //! Every score is kept in OUT.jsonl as soon as it is there, and none that is there is taken again: a run that was cut off goes on, and the table is made
@@ -25,14 +26,16 @@ use serde_json::{Map, Value};
 use tutti::data::Categorical;
 use tutti::downstream::{TransferConfig, novelty_beside, transfer_labels};
 use tutti::metrics::{Confusion, auroc, oscr};
-use tutti::model::{PredictedClasses, with_settings};
+use tutti::model::{PredictedClasses, System, with_settings};
 use tutti::neighbors::Metric;
 use tutti::observe::{CancelToken, Silent};
 use tutti::preprocess::{PcaConfig, Preprocessing, pca, to_memory};
 use tutti::simulate::{BatchEffect, Batches, Clusters, EffectKind, Simulation, Spec, Structure};
 use tutti::systems::cellpredx::{CellPredX, CellPredXConfig, CellPredXInput, Preset, Scenario, UNKNOWN_BELOW};
+use tutti::systems::concerto::{Concerto, ConcertoConfig};
 use tutti::systems::concord::{Concord, ConcordColumns, ConcordConfig};
 use tutti::threads::Threads;
+use tutti::train::Trainer;
 use tutti_benches::interval;
 use tutti_io::{Additions, ObsColumn, write_layers};
 
@@ -42,13 +45,14 @@ use self::tasks::{Task, tasks};
 const LARGE: (usize, usize) = (50_000, 2000);
 
 /// Methods in the order of the table.
-const METHODS: [&str; 9] = [
+const METHODS: [&str; 10] = [
     "CellPredX",
     "CellPredX, vote of 15 neighbours",
     "CellPredX, paper",
     "CellPredX, reference code",
     "vote of 15 neighbours, PCA",
     "vote of 15 neighbours, CONCORD",
+    "vote of 15 neighbours, Concerto",
     "logistic",
     "celltypist",
     "scanvi",
@@ -88,6 +92,7 @@ struct Run {
 /// What is asked for, and where its scores are kept.
 struct Asked<'a> {
     settings: Map<String, Value>,
+    concerto: Map<String, Value>,
     peers: Vec<(&'a str, &'a str)>,
     just: Option<Vec<&'a str>>,
     runs: Vec<Run>,
@@ -123,7 +128,7 @@ fn main() -> Result<(), Failure> {
     // SAFETY: this is the first thing that the program does; no other thread is there to read the environment.
     unsafe { tutti_io::set_library_defaults() };
     let mut arguments = std::env::args().skip(1);
-    let usage = "give DATA OUT.md [SEEDS] [METHOD=PYTHON ...] [only=TASK,...] [just=METHOD;...] [set=NAME:VALUE,...]";
+    let usage = "give DATA OUT.md [SEEDS] [METHOD=PYTHON ...] [only=TASK,...] [just=METHOD;...] [set=NAME:VALUE,...] [concerto=NAME:VALUE,...]";
     let (data, out) = (PathBuf::from(arguments.next().ok_or(usage)?), PathBuf::from(arguments.next().ok_or(usage)?));
     let rest: Vec<String> = arguments.collect();
     if rest.iter().any(|a| a == "speed") {
@@ -133,17 +138,21 @@ fn main() -> Result<(), Failure> {
     let pairs: Vec<(&str, &str)> = rest.iter().filter_map(|a| a.split_once('=')).collect();
     let option = |name: &str| pairs.iter().find(|(n, _)| *n == name).map(|(_, v)| *v);
     let list = |name: &str| option(name).map(|names| names.split(',').collect::<Vec<_>>());
-    let peers: Vec<(&str, &str)> = pairs.iter().copied().filter(|(n, _)| !["only", "set", "just"].contains(n)).collect();
-    let mut settings = Map::new();
-    for one in list("set").unwrap_or_default() {
-        let (name, value) = one.split_once(':').ok_or(usage)?;
-        settings.insert(name.into(), serde_json::from_str(value).unwrap_or_else(|_| Value::from(value)));
-    }
+    let peers: Vec<(&str, &str)> =
+        pairs.iter().copied().filter(|(n, _)| !["only", "set", "concerto", "just"].contains(n)).collect();
+    let changes = |name: &str| -> Result<Map<String, Value>, Failure> {
+        let one = |one: &str| {
+            let (name, value) = one.split_once(':').ok_or(usage)?;
+            Ok((name.to_owned(), serde_json::from_str(value).unwrap_or_else(|_| Value::from(value))))
+        };
+        list(name).unwrap_or_default().into_iter().map(one).collect()
+    };
+    let (settings, concerto) = (changes("set")?, changes("concerto")?);
     let kept = out.with_extension("jsonl");
     let log = OpenOptions::new().create(true).append(true).open(&kept)?;
     let lines = BufReader::new(File::open(&kept)?).lines();
     let runs = lines.map(|line| Ok(serde_json::from_str(&line?)?)).collect::<Result<Vec<Run>, Failure>>()?;
-    let mut asked = Asked { settings, peers, just: option("just").map(|names| names.split(';').collect()), runs, log };
+    let mut asked = Asked { settings, concerto, peers, just: option("just").map(|names| names.split(';').collect()), runs, log };
     let only = list("only");
     for seed in 0..n_seeds {
         for task in tasks(&data, seed, only.as_deref())? {
@@ -288,17 +297,18 @@ fn run(task: &Task, asked: &mut Asked<'_>, seed: u64) -> Result<(), Failure> {
         let found = vote(task, components.view(), n_reference, Metric::Cosine)?;
         asked.add(task, METHODS[4], seed, &found, started.elapsed().as_secs_f64())?;
     }
+    let kind = Categorical::from_values(task.is_query.iter().map(|q| Some(if *q { "query" } else { "reference" })));
+    let cells = task.cells.clone().with_column("kind", kind)?;
     if asked.wants(task, METHODS[5], seed) {
-        let started = Instant::now();
-        let kind = Categorical::from_values(task.is_query.iter().map(|q| Some(if *q { "query" } else { "reference" })));
         let columns = ConcordColumns { batch: Some("kind".into()), label: None };
         let config = ConcordConfig { seed, n_epochs: 50, batch_size: 64, lr: 3e-3, ..Default::default() };
-        let cells = task.cells.clone().with_column("kind", kind)?;
-        let mut trainer = Concord::trainer(&cells, &columns, config, &Device::Cpu, Threads::new(0)?)?;
-        trainer.train(&mut Silent, &CancelToken::default())?;
-        let z = trainer.finish()?.0.embed(cells.source())?;
-        let found = vote(task, z.view(), n_reference, Metric::Cosine)?;
-        asked.add(task, METHODS[5], seed, &found, started.elapsed().as_secs_f64())?;
+        let trainer = Concord::trainer(&cells, &columns, config, &Device::Cpu, Threads::new(0)?)?;
+        embedded(task, METHODS[5], asked, seed, trainer)?;
+    }
+    if asked.wants(task, METHODS[6], seed) {
+        let config = with_settings(&ConcertoConfig { seed, ..Default::default() }, &asked.concerto)?;
+        let trainer = Concerto::trainer(&cells, Some("kind"), config, &Device::Cpu, Threads::new(0)?)?;
+        embedded(task, METHODS[6], asked, seed, trainer)?;
     }
     for (method, python) in asked.peers.clone() {
         // Their solvers draw nothing that the result shows.
@@ -312,6 +322,22 @@ fn run(task: &Task, asked: &mut Asked<'_>, seed: u64) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// Trains, and scores the votes in the embedding.
+fn embedded<S: System>(
+    task: &Task,
+    method: &str,
+    asked: &mut Asked<'_>,
+    seed: u64,
+    mut trainer: Trainer<'_, S>,
+) -> Result<(), Failure> {
+    let started = Instant::now();
+    trainer.train(&mut Silent, &CancelToken::default())?;
+    let z = trainer.finish()?.0.embed(task.cells.source())?;
+    let n_reference = task.is_query.iter().filter(|q| !**q).count();
+    let found = vote(task, z.view(), n_reference, Metric::Cosine)?;
+    asked.add(task, method, seed, &found, started.elapsed().as_secs_f64())
 }
 
 fn vote(task: &Task, z: ArrayView2<'_, f32>, n_reference: usize, metric: Metric) -> Result<Found, Failure> {
