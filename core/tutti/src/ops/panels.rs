@@ -1,20 +1,31 @@
-//! The gradient of a first layer on sparse rows with many columns, in panels of columns that stay in the nearest caches.
+//! Sparse rows times a matrix with many columns, in panels of columns that stay in the nearest caches: a first layer and its gradient.
 //!
-//! The rows of a matrix of 1,024 columns lie 4 KiB apart, where a cache finds room for few of them. So the gradient of the layer's output is
-//! copied, some columns of all rows after the other, and summed up in registers. Sums run in the order of their sparse entries, as in
+//! The rows of a matrix of 1,024 columns lie 4 KiB apart, where a cache finds room for few of them. So some columns of it are copied, those of
+//! some rows after the other, and summed up in registers. Sums run in the order of their sparse entries, as in
 //! [`axpy_rows`](super::axpy_rows), so that neither panels nor threads change a bit.
 
 use std::ops::Range;
 
+use rayon::prelude::*;
+
 use super::simd::{Isa, isa};
 use crate::data::Csr;
 
-/// Columns of the gradient that are summed up together, at most eight vectors at a time.
-const PANEL: usize = 128;
+/// Columns of the matrix that are summed up together, at most eight vectors.
+const PANEL: usize = 64;
+
+/// Rows of a panel, 44 KiB, that stay in the first level of the cache while all sums take their share of them.
+const BLOCK: usize = 176;
 
 /// Whether gradients of `n` numbers together are better taken in panels: of fewer, 1 MiB, all stay in the second level of the cache anyway.
 pub(super) fn pay(n: usize) -> bool {
     n > 1 << 18
+}
+
+/// Whether the product of `rows` and a matrix of `width` columns is better taken in panels: every column of `rows` must be met often enough to be
+/// worth a copy.
+pub(super) fn product_pays(rows: &Csr, width: usize) -> bool {
+    width >= PANEL && rows.nnz() >= 8 * rows.n_cols()
 }
 
 /// A row of a panel, whose vectors lie within lines of the cache: others take twice as long to be read.
@@ -28,6 +39,19 @@ fn padded(values: &[f32]) -> [f32; PANEL] {
     row
 }
 
+/// Some columns of a matrix [n_rows, width], filled up with zeros.
+fn panel(matrix: &[f32], width: usize, columns: Range<usize>) -> impl Iterator<Item = Row> {
+    matrix.chunks_exact(width).map(move |row| match <&[f32; PANEL]>::try_from(&row[columns.clone()]) {
+        Ok(whole) => Row(*whole),
+        Err(_) => Row(padded(&row[columns.clone()])),
+    })
+}
+
+/// The columns of each panel.
+fn panels(width: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..width).step_by(PANEL).map(move |start| start..(start + PANEL).min(width))
+}
+
 /// A copy of a matrix [n_rows, width], [`PANEL`] columns of all rows after the other, the last ones filled up with zeros.
 #[derive(Debug)]
 pub(crate) struct Panels {
@@ -39,10 +63,7 @@ impl Panels {
     pub(super) fn new(matrix: &[f32], width: usize) -> Self {
         let n_rows = matrix.len() / width.max(1);
         let mut rows = Vec::with_capacity(n_rows * width.div_ceil(PANEL));
-        for start in (0..width).step_by(PANEL) {
-            let columns = start..(start + PANEL).min(width);
-            rows.extend((0..n_rows).map(|i| Row(padded(&matrix[i * width..][columns.clone()]))));
-        }
+        panels(width).for_each(|columns| rows.extend(panel(matrix, width, columns)));
         Self { n_rows, rows }
     }
 
@@ -56,20 +77,85 @@ pub(super) type Factors<'a> = (&'a Csr, Panels);
 
 /// The gradient `xᵀ dy` of `genes`, all mini-batches together, in `sums`, [genes, hidden]; added to what is there where `add`.
 pub(super) fn gradient(sums: &mut [f32], hidden: usize, genes: Range<usize>, mini_batches: &[Factors<'_>], add: bool) {
-    for panel in 0..hidden.div_ceil(PANEL) {
-        let factors: Vec<Factor<'_>> = mini_batches.iter().map(|(transposed, panels)| (*transposed, panels.of(panel))).collect();
-        let columns = panel * PANEL..(panel * PANEL + PANEL).min(hidden);
-        gather(&mut Sums { values: sums, hidden, columns, add }, genes.clone(), &factors);
+    if !add && mini_batches.iter().all(|(_, panels)| panels.n_rows == 0) {
+        sums.fill(0.0);
+    }
+    for (p, columns) in panels(hidden).enumerate() {
+        let mut sums = Sums { values: sums, stride: hidden, columns, add };
+        for (transposed, panels) in mini_batches {
+            let mut entries = Entries::new(transposed, genes.clone());
+            for (b, block) in panels.of(p).chunks(BLOCK).enumerate() {
+                gather(&mut sums, &mut entries, block, b * BLOCK);
+                sums.add = true;
+            }
+        }
     }
 }
 
-/// A mini-batch and one panel.
-type Factor<'a> = (&'a Csr, &'a [Row]);
+/// `rows matrix + bias`, [n_rows, width], for rows [n_rows, n], matrix [n, width], bias \[width\].
+pub(super) fn product(rows: &Csr, matrix: &[f32], bias: &[f32]) -> Vec<f32> {
+    let (n_rows, width) = (rows.n_rows(), bias.len());
+    assert_eq!(matrix.len(), rows.n_cols() * width);
+    let mut out = Vec::with_capacity(n_rows * width);
+    let place = Place(out.as_mut_ptr());
+    // Every sum is on its own, so that the number of tasks changes no bit.
+    let chunks = (2 * rayon::current_num_threads()).div_ceil(width.div_ceil(PANEL));
+    let chunk = n_rows.div_ceil(chunks).max(1);
+    let tasks: Vec<_> = panels(width).flat_map(|c| (0..n_rows).step_by(chunk).map(move |first| (c.clone(), first))).collect();
+    tasks.into_par_iter().for_each(|(columns, first)| {
+        let within = first..(first + chunk).min(n_rows);
+        let sums = part(rows, within.clone(), matrix, columns.clone(), bias);
+        for (i, sums) in within.zip(&sums) {
+            // SAFETY: there is room for n_rows x width values, `i` is below the one and `columns` end at the other, and no two tasks have both
+            // a row and a column in common.
+            unsafe { place.at(i * width + columns.start).copy_from_nonoverlapping(sums.0.as_ptr(), columns.len()) };
+        }
+    });
+    // SAFETY: the tasks are all rows of all columns, and each was written.
+    unsafe { out.set_len(n_rows * width) };
+    out
+}
 
-/// Some columns of sums, [genes, hidden].
+/// Where tasks write values, each its own.
+struct Place(*mut f32);
+
+// SAFETY: tasks write to places that do not overlap.
+unsafe impl Sync for Place {}
+
+impl Place {
+    /// # Safety
+    /// `i` must be within what was reserved.
+    unsafe fn at(&self, i: usize) -> *mut f32 {
+        // SAFETY: by the caller.
+        unsafe { self.0.add(i) }
+    }
+}
+
+/// Some rows and columns of [`product`].
+fn part(rows: &Csr, within: Range<usize>, matrix: &[f32], columns: Range<usize>, bias: &[f32]) -> Vec<Row> {
+    let width = bias.len();
+    let mut sums = vec![Row(padded(&bias[columns.clone()])); within.len()];
+    let mut entries = Entries::new(rows, within);
+    let mut block = Vec::with_capacity(BLOCK);
+    for (b, matrix) in matrix.chunks(BLOCK * width).enumerate() {
+        block.clear();
+        block.extend(panel(matrix, width, columns.clone()));
+        let values = as_values(&mut sums);
+        gather(&mut Sums { values, stride: PANEL, columns: 0..PANEL, add: true }, &mut entries, &block, b * BLOCK);
+    }
+    sums
+}
+
+fn as_values(rows: &mut [Row]) -> &mut [f32] {
+    // SAFETY: a row is `PANEL` numbers and nothing else, 256 bytes, which its alignment divides.
+    unsafe { std::slice::from_raw_parts_mut(rows.as_mut_ptr().cast(), rows.len() * PANEL) }
+}
+
+/// Some columns of sums, by row.
 struct Sums<'a> {
     values: &'a mut [f32],
-    hidden: usize,
+    /// From one row to the next.
+    stride: usize,
     columns: Range<usize>,
     /// Whether what is there counts.
     add: bool,
@@ -78,31 +164,53 @@ struct Sums<'a> {
 impl Sums<'_> {
     #[inline]
     fn of(&mut self, i: usize) -> &mut [f32] {
-        &mut self.values[i * self.hidden..][self.columns.clone()]
+        &mut self.values[i * self.stride..][self.columns.clone()]
     }
 }
 
-/// Sums up for each gene its values times the rows of its cells.
-fn gather(sums: &mut Sums<'_>, genes: Range<usize>, factors: &[Factor<'_>]) {
+/// Sparse rows, and how far each has been summed up.
+struct Entries<'a> {
+    indices: &'a [u32],
+    values: &'a [f32],
+    next: Vec<usize>,
+    ends: &'a [usize],
+}
+
+impl<'a> Entries<'a> {
+    fn new(matrix: &'a Csr, rows: Range<usize>) -> Self {
+        let indptr = &matrix.indptr()[rows.start..=rows.end];
+        Self { indices: matrix.indices(), values: matrix.values(), next: indptr[..rows.len()].to_vec(), ends: &indptr[1..] }
+    }
+
+    /// What is left of row `i`.
+    #[inline]
+    fn left(&self, i: usize) -> (&'a [u32], &'a [f32]) {
+        let range = self.next[i]..self.ends[i];
+        (&self.indices[range.clone()], &self.values[range])
+    }
+}
+
+/// Adds to each row's sums its entries in `block`, rows of a panel from `first` on.
+fn gather(sums: &mut Sums<'_>, entries: &mut Entries<'_>, block: &[Row], first: usize) {
     match isa() {
         // SAFETY: `isa` found these features on this processor.
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 => unsafe { x86::gather_avx512(sums, genes, factors) },
+        Isa::Avx512 => unsafe { x86::gather_avx512(sums, entries, block, first) },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => unsafe { x86::gather_avx2(sums, genes, factors) },
+        Isa::Avx2 => unsafe { x86::gather_avx2(sums, entries, block, first) },
         Isa::Portable => {
-            for (i, gene) in genes.enumerate() {
-                if !sums.add {
-                    sums.of(i).fill(0.0);
+            for i in 0..entries.next.len() {
+                let add = sums.add;
+                let sums = sums.of(i);
+                if !add {
+                    sums.fill(0.0);
                 }
-                for (transposed, panel) in factors {
-                    let (cells, values) = transposed.row(gene);
-                    for (cell, value) in cells.iter().zip(values) {
-                        for (sum, x) in sums.of(i).iter_mut().zip(&panel[*cell as usize].0) {
-                            *sum += value * x;
-                        }
-                    }
+                let (columns, values) = entries.left(i);
+                for (column, value) in columns.iter().zip(values) {
+                    let Some(row) = block.get((*column as usize).wrapping_sub(first)) else { break };
+                    sums.iter_mut().zip(&row.0).for_each(|(sum, x)| *sum += value * x);
+                    entries.next[i] += 1;
                 }
             }
         }
@@ -112,53 +220,59 @@ fn gather(sums: &mut Sums<'_>, genes: Range<usize>, factors: &[Factor<'_>]) {
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use std::arch::x86_64::*;
-    use std::ops::Range;
 
-    use super::{Factor, PANEL, Sums, padded};
+    use super::{Entries, PANEL, Row, Sums, padded};
 
-    /// Defines `gather` for one instruction set. Sums of eight vectors stay in registers.
+    /// Defines `gather` for one instruction set. The sums of a row stay in registers.
     macro_rules! gather {
         ($gather:ident, $one:ident, $features:literal, $lanes:literal, $zero:ident, $set:ident, $load:ident, $fma:ident, $store:ident) => {
             #[target_feature(enable = $features)]
-            pub(super) fn $gather(sums: &mut Sums<'_>, genes: Range<usize>, factors: &[Factor<'_>]) {
+            pub(super) fn $gather(sums: &mut Sums<'_>, entries: &mut Entries<'_>, block: &[Row], first: usize) {
                 let add = sums.add;
-                for (i, gene) in genes.enumerate() {
-                    let sums = sums.of(i);
-                    if let Ok(sums) = <&mut [f32; PANEL]>::try_from(&mut *sums) {
-                        $one(sums, gene, factors, add);
+                for i in 0..entries.next.len() {
+                    let (left, sums) = (entries.left(i), sums.of(i));
+                    entries.next[i] += if let Ok(sums) = <&mut [f32; PANEL]>::try_from(&mut *sums) {
+                        $one(sums, left, block, first, add)
                     } else {
                         let mut whole = padded(sums);
-                        $one(&mut whole, gene, factors, add);
+                        let n = $one(&mut whole, left, block, first, add);
                         sums.copy_from_slice(&whole[..sums.len()]);
-                    }
+                        n
+                    };
                 }
             }
 
+            /// Returns the number of entries in the block.
             #[inline]
             #[target_feature(enable = $features)]
-            fn $one(sums: &mut [f32; PANEL], gene: usize, factors: &[Factor<'_>], add: bool) {
-                for start in (0..PANEL).step_by(8 * $lanes) {
-                    let at = sums[start..].as_mut_ptr();
-                    // SAFETY: of `sums` and of a panel's row the vector `l` of these eight is within `PANEL` numbers.
-                    unsafe {
-                        let mut sum = [$zero(); 8];
-                        if add {
-                            sum = std::array::from_fn(|l| $load(at.add(l * $lanes)));
+            fn $one(
+                sums: &mut [f32; PANEL],
+                (columns, values): (&[u32], &[f32]),
+                block: &[Row],
+                first: usize,
+                add: bool,
+            ) -> usize {
+                const VECTORS: usize = PANEL / $lanes;
+                let (at, mut n) = (sums.as_mut_ptr(), 0);
+                // SAFETY: of `sums` and of a panel's row vector `l` is within `PANEL` numbers.
+                unsafe {
+                    let mut sum = [$zero(); VECTORS];
+                    if add {
+                        sum = std::array::from_fn(|l| $load(at.add(l * $lanes)));
+                    }
+                    for (column, value) in columns.iter().zip(values) {
+                        let Some(row) = block.get((*column as usize).wrapping_sub(first)) else { break };
+                        let (x, row) = ($set(*value), row.0.as_ptr());
+                        for l in 0..VECTORS {
+                            sum[l] = $fma(x, $load(row.add(l * $lanes)), sum[l]);
                         }
-                        for (transposed, panel) in factors {
-                            let (cells, values) = transposed.row(gene);
-                            for (cell, value) in cells.iter().zip(values) {
-                                let (x, row) = ($set(*value), panel[*cell as usize].0[start..].as_ptr());
-                                for l in 0..8 {
-                                    sum[l] = $fma(x, $load(row.add(l * $lanes)), sum[l]);
-                                }
-                            }
-                        }
-                        for l in 0..8 {
-                            $store(at.add(l * $lanes), sum[l]);
-                        }
+                        n += 1;
+                    }
+                    for l in 0..VECTORS {
+                        $store(at.add(l * $lanes), sum[l]);
                     }
                 }
+                n
             }
         };
     }
@@ -217,8 +331,8 @@ mod tests {
 
     #[test]
     fn the_gradient_is_set_or_added_for_every_width_and_range_of_genes() {
-        for hidden in [1, 128, 150, 300] {
-            let batches = [random(9, 20, 2), random(30, 20, 3)];
+        for hidden in [1, 64, 128, 150, 300] {
+            let batches = [random(9, 20, 2), random(200, 20, 3)];
             let d_out = batches.each_ref().map(|x| numbers(x.n_rows() * hidden));
             let transposed = batches.each_ref().map(Csr::transpose);
             let factors: Vec<Factors<'_>> = transposed.iter().zip(&d_out).map(|(t, d)| (t, Panels::new(d, hidden))).collect();
@@ -250,6 +364,29 @@ mod tests {
         }
     }
 
+    #[test]
+    fn products_equal_the_dense_ones_for_every_width_and_number_of_threads() {
+        for (n_rows, n, width) in [(5, 400, 64), (30, 176, 150), (1, 177, 300), (0, 3, 70), (40, 1, 65)] {
+            let (rows, matrix, bias) = (random(n_rows, n, 7), numbers(n * width), numbers(width));
+            let run = |threads| crate::threads::Threads::new(threads).unwrap().run(|| product(&rows, &matrix, &bias));
+            let found = run(1);
+            assert_eq!(found, run(3));
+            assert_eq!(found, run(40));
+            // The plain loop of the same processor, bit for bit.
+            let mut plain: Vec<f32> = (0..n_rows).flat_map(|_| bias.clone()).collect();
+            for (i, out) in plain.chunks_exact_mut(width).enumerate() {
+                axpy_rows(out, rows.row(i).0, rows.row(i).1, &matrix);
+            }
+            assert_eq!(found, plain);
+            let dense = rows.to_dense();
+            let at = |i: usize, j: usize| -> f64 {
+                let products = (0..n).map(|k| f64::from(dense[[i, k]]) * f64::from(matrix[k * width + j]));
+                f64::from(bias[j]) + products.sum::<f64>()
+            };
+            near(&found, &(0..n_rows * width).map(|k| at(k / width, k % width)).collect::<Vec<_>>());
+        }
+    }
+
     /// The loops for AVX2 too, on a processor that would choose others.
     #[cfg(target_arch = "x86_64")]
     #[test]
@@ -257,15 +394,25 @@ mod tests {
         if !(is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")) || isa() == Isa::Portable {
             return;
         }
-        let (x, matrix) = (random(20, 40, 4), numbers(40 * 256));
-        let transposed = x.transpose();
-        let panels = Panels::new(&matrix[..20 * 256], 256);
-        let factors = [(&transposed, panels.of(1))];
-        let mut sums = [numbers(40 * 256), numbers(40 * 256)];
-        let [chosen, avx2] = &mut sums;
-        gather(&mut Sums { values: chosen, hidden: 256, columns: 128..256, add: true }, 0..40, &factors);
-        // SAFETY: the features were just found.
-        unsafe { x86::gather_avx2(&mut Sums { values: avx2, hidden: 256, columns: 128..256, add: true }, 0..40, &factors) };
-        assert_eq!(sums[0], sums[1]);
+        let (x, matrix) = (random(40, 20, 4), numbers(20 * 100));
+        let panels = Panels::new(&matrix, 100);
+        for (columns, add) in [(0..64, false), (64..100, true)] {
+            let mut sums = [numbers(40 * 100), numbers(40 * 100)];
+            let [chosen, avx2] = &mut sums;
+            for (first, block) in [(0, &panels.of(columns.start / PANEL)[..15]), (15, &panels.of(columns.start / PANEL)[15..])] {
+                let mut entries = [Entries::new(&x, 0..40), Entries::new(&x, 0..40)];
+                if first > 0 {
+                    entries
+                        .iter_mut()
+                        .for_each(|e| (0..40).for_each(|i| e.next[i] += x.row(i).0.iter().filter(|k| **k < 15).count()));
+                }
+                let of = |values| Sums { values, stride: 100, columns: columns.clone(), add: add || first > 0 };
+                gather(&mut of(chosen), &mut entries[0], block, first);
+                // SAFETY: the features were just found.
+                unsafe { x86::gather_avx2(&mut of(avx2), &mut entries[1], block, first) };
+                assert_eq!(entries[0].next, entries[1].next);
+            }
+            assert_eq!(sums[0], sums[1]);
+        }
     }
 }

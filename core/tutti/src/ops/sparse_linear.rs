@@ -8,12 +8,12 @@ use std::sync::Arc;
 
 use candle_core::{CpuStorage, CustomOp2, Layout, Shape, Tensor};
 
-use super::axpy_rows;
 use super::chain::{Step, Trained};
 use super::factored::{FactoredGradient, GradientSlot};
 use super::sparse_batch::SparseBatch;
 use super::values::{column_sums, cpu_f32};
 use super::written::by_chunks;
+use super::{axpy_rows, panels};
 use crate::data::Csr;
 use crate::error::Result;
 
@@ -110,6 +110,9 @@ const BLOCK: usize = 200 << 10;
 
 fn forward(rows: &Csr, weight: &[f32], bias: &[f32]) -> Vec<f32> {
     let hidden = bias.len();
+    if panels::product_pays(rows, hidden) {
+        return panels::product(rows, weight, bias);
+    }
     let block_genes = (BLOCK / hidden).max(16);
     let n_blocks = rows.n_cols().div_ceil(block_genes).max(1);
     // Every element is summed in the order of its row's columns, so that the size of a chunk changes no bit.
