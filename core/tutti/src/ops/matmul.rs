@@ -4,6 +4,8 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use super::written::by_chunks;
+
 /// A factor of a product: row-major values, taken transposed where flagged.
 #[derive(Clone, Copy)]
 pub(super) struct Factor<'a> {
@@ -41,6 +43,8 @@ pub(super) fn matmul_parallel(
     add: bool,
 ) {
     assert_eq!(out.len(), m * n);
+    let turned = turned(b, (m, n, k));
+    let b = turned.as_deref().map_or(b, plain);
     let out = Out { first: out.as_mut_ptr(), stride: n };
     tiles((m, n)).for_each(|within| {
         // SAFETY: `out` is borrowed alone and holds m x n values, and no two tiles have a place in common.
@@ -50,6 +54,8 @@ pub(super) fn matmul_parallel(
 
 /// `a b`, [m, n] row-major, inner size k, tile by tile on the threads of the current pool.
 pub(super) fn matmul_new(a: Factor<'_>, b: Factor<'_>, (m, n, k): (usize, usize, usize)) -> Vec<f32> {
+    let turned = turned(b, (m, n, k));
+    let b = turned.as_deref().map_or(b, plain);
     let mut out: Vec<f32> = Vec::with_capacity(m * n);
     let place = Out { first: out.as_mut_ptr(), stride: n };
     tiles((m, n)).for_each(|within| {
@@ -61,13 +67,42 @@ pub(super) fn matmul_new(a: Factor<'_>, b: Factor<'_>, (m, n, k): (usize, usize,
     out
 }
 
-/// Rows and columns of all tiles of [m, n].
+/// Rows and columns of all tiles of [m, n]; the rows in equal shares, because every tile copies its columns of `b` first.
 fn tiles((m, n): (usize, usize)) -> impl ParallelIterator<Item = (Range<usize>, Range<usize>)> {
     let (columns, rows) = (n.div_ceil(TILE.1), m.div_ceil(TILE.0));
+    let height = m.div_ceil(rows.max(1));
     (0..rows * columns).into_par_iter().map(move |t| {
-        let (row, column) = (t / columns * TILE.0, t % columns * TILE.1);
-        (row..m.min(row + TILE.0), column..n.min(column + TILE.1))
+        let (row, column) = (t / columns * height, t % columns * TILE.1);
+        (row.min(m)..m.min(row + height), column..n.min(column + TILE.1))
     })
+}
+
+/// Rows from which on a transposed `b` is worth a copy.
+const TURNED_FROM: usize = 32;
+
+/// Side of the blocks of [`turned`]: a line of the cache.
+const BLOCK: usize = 16;
+
+/// `b` as it would be stored plain, [k, n], where it is not: tiles copy it column by column otherwise, each anew and from a line of the cache per
+/// number.
+fn turned(b: Factor<'_>, (m, n, k): (usize, usize, usize)) -> Option<Vec<f32>> {
+    if !b.transposed || m < TURNED_FROM || n * k == 0 {
+        return None;
+    }
+    let (out, _) = by_chunks(k * n, BLOCK * n, |c, out| {
+        let (first, height) = (c * BLOCK, out.len() / n);
+        for j in (0..n).step_by(BLOCK) {
+            let width = BLOCK.min(n - j);
+            let mut block = [[0f32; BLOCK]; BLOCK];
+            for (l, row) in b.values[j * k..].chunks(k).take(width).enumerate() {
+                row[first..first + height].iter().enumerate().for_each(|(i, v)| block[i][l] = *v);
+            }
+            for (row, line) in out.chunks_exact_mut(n).zip(&block) {
+                row[j..j + width].copy_from_slice(&line[..width]);
+            }
+        }
+    });
+    Some(out)
 }
 
 /// Where the product goes.
