@@ -6,6 +6,7 @@ use super::{Activation, Kernels, Parameters, Pass};
 use crate::error::Result;
 use crate::ops::batch_norm::{EPS, batch_norm_activate, batch_norm_activate_plain, batch_norm_step};
 use crate::ops::chain::{Step, Trained};
+use crate::ops::values::with_cpu_f32;
 
 /// Share of a mini-batch's statistics in the running ones.
 const MOMENTUM: f64 = 0.1;
@@ -42,24 +43,37 @@ impl RunningStatistics {
 
     /// Follows the mean and the biased variance of each feature in a mini-batch of `n` values.
     pub(super) fn follow_values(&self, mean: &[f32], variance: &[f32], n: usize) -> Result<()> {
-        let tensor = |values: &[f32]| Tensor::from_slice(values, values.len(), self.mean.device());
-        self.follow(&tensor(mean)?, &tensor(variance)?, n)
+        let tensor = |values: &[f32]| Tensor::from_slice(values, (1, values.len()), self.mean.device());
+        self.follow_all(&tensor(mean)?, &tensor(variance)?, n)
     }
 
-    /// Follows stacked mini-batches, [n_stacked, d] each, of `n` cells together.
+    /// Moves them, for each of the stacked mini-batches, [n_stacked, d], of `n` cells together, a tenth of the way to its own; the variance becomes
+    /// unbiased, as in PyTorch.
     fn follow_all(&self, mean: &Tensor, variance: &Tensor, n: usize) -> Result<()> {
-        let n_stacked = mean.dim(0)?;
-        (0..n_stacked).try_for_each(|i| self.follow(&mean.get(i)?, &variance.get(i)?, n / n_stacked))
+        let each = n / mean.dim(0)?;
+        let unbiased = each as f64 / (each.max(2) - 1) as f64;
+        let follow = if mean.device().is_cpu() { follow } else { follow_plain };
+        follow(&self.mean, mean, MOMENTUM)?;
+        follow(&self.variance, variance, MOMENTUM * unbiased)
     }
+}
 
-    /// Moves them a tenth of the way to those of a mini-batch of `n` cells; the variance becomes unbiased, as in PyTorch.
-    fn follow(&self, mean: &Tensor, variance: &Tensor, n: usize) -> Result<()> {
-        let unbiased = n as f64 / (n.max(2) - 1) as f64;
-        for (running, now, factor) in [(&self.mean, mean, MOMENTUM), (&self.variance, variance, MOMENTUM * unbiased)] {
-            running.set(&((running.as_tensor().detach() * (1.0 - MOMENTUM))? + (now * factor)?)?)?;
+/// `running` times 0.9 plus `factor` times each row of `now` in turn, on the CPU: the tensors are too small to be worth an operation each.
+fn follow(running: &Var, now: &Tensor, factor: f64) -> Result<()> {
+    let (keep, factor) = ((1.0 - MOMENTUM) as f32, factor as f32);
+    let mut values = with_cpu_f32(running, <[f32]>::to_vec)?;
+    with_cpu_f32(&now.contiguous()?, |now| {
+        for row in now.chunks_exact(values.len().max(1)) {
+            values.iter_mut().zip(row).for_each(|(running, now)| *running = *running * keep + now * factor);
         }
-        Ok(())
-    }
+    })?;
+    Ok(running.set(&Tensor::from_vec(values, running.shape(), running.device())?)?)
+}
+
+/// The plain twin of [`follow`], for any device.
+fn follow_plain(running: &Var, now: &Tensor, factor: f64) -> Result<()> {
+    (0..now.dim(0)?)
+        .try_for_each(|i| Ok(running.set(&((running.as_tensor().detach() * (1.0 - MOMENTUM))? + (now.get(i)? * factor)?)?)?))
 }
 
 /// Batch normalisation (Ioffe and Szegedy 2015) with scale and shift per feature.
@@ -161,6 +175,21 @@ mod tests {
         let others = at(norm.forward_with(&others, Activation::None, Pass::EVAL, &other).unwrap());
         assert!((others - 2f32.sqrt()).abs() < 1e-3);
         assert!(parameters.iter().count() == 2 && parameters.snapshot().unwrap().len() == 6);
+    }
+
+    #[test]
+    fn running_statistics_follow_the_mini_batches_in_turn() {
+        let mut parameters = Parameters::new(&Device::Cpu, Rng::new(1));
+        let (ours, plain) = ["a", "b"].map(|name| parameters.buffer(name, 2, 3.0).unwrap()).into();
+        let now = Tensor::new(&[[1.0f32, -2.0], [0.5, 4.0], [7.0, 0.0]], &Device::Cpu).unwrap();
+        follow(&ours, &now, 0.2).unwrap();
+        follow_plain(&plain, &now, 0.2).unwrap();
+        let ours = ours.to_vec1::<f32>().unwrap();
+        assert_eq!(ours, plain.to_vec1::<f32>().unwrap());
+        let expected = |a: f64, b: f64, c: f64| ((3.0 * 0.9 + 0.2 * a) * 0.9 + 0.2 * b) * 0.9 + 0.2 * c;
+        for (ours, expected) in ours.iter().zip([expected(1.0, 0.5, 7.0), expected(-2.0, 4.0, 0.0)]) {
+            assert!((f64::from(*ours) - expected).abs() < 1e-6, "{ours} {expected}");
+        }
     }
 
     #[test]

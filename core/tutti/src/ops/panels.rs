@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::simd::{Isa, isa};
+use super::simd::{Isa, isa, per_isa};
 use crate::data::Csr;
 
 /// Columns of the matrix that are summed up together, at most eight vectors.
@@ -39,12 +39,17 @@ fn padded(values: &[f32]) -> [f32; PANEL] {
     row
 }
 
-/// Some columns of a matrix [n_rows, width], filled up with zeros.
-fn panel(matrix: &[f32], width: usize, columns: Range<usize>) -> impl Iterator<Item = Row> {
-    matrix.chunks_exact(width).map(move |row| match <&[f32; PANEL]>::try_from(&row[columns.clone()]) {
-        Ok(whole) => Row(*whole),
-        Err(_) => Row(padded(&row[columns.clone()])),
-    })
+per_isa! {
+    /// Copies some columns of a matrix of that width; what a row holds beyond them is left.
+    fn copy_columns(out: &mut [Row], matrix: &[f32], width: usize, columns: Range<usize>) {
+        let rows = out.iter_mut().zip(matrix.chunks_exact(width));
+        if columns.len() == PANEL {
+            // Of a fixed size, so that no function is called for each row.
+            rows.for_each(|(out, row)| out.0.copy_from_slice(&row[columns.start..][..PANEL]));
+        } else {
+            rows.for_each(|(out, row)| out.0[..columns.len()].copy_from_slice(&row[columns.clone()]));
+        }
+    }
 }
 
 /// The columns of each panel.
@@ -54,21 +59,17 @@ fn panels(width: usize) -> impl Iterator<Item = Range<usize>> {
 
 /// A copy of a matrix [n_rows, width], [`PANEL`] columns of all rows after the other, the last ones filled up with zeros.
 #[derive(Debug)]
-pub(crate) struct Panels {
-    n_rows: usize,
-    rows: Vec<Row>,
-}
+pub(crate) struct Panels(Vec<Vec<Row>>);
 
 impl Panels {
     pub(super) fn new(matrix: &[f32], width: usize) -> Self {
         let n_rows = matrix.len() / width.max(1);
-        let mut rows = Vec::with_capacity(n_rows * width.div_ceil(PANEL));
-        panels(width).for_each(|columns| rows.extend(panel(matrix, width, columns)));
-        Self { n_rows, rows }
-    }
-
-    fn of(&self, panel: usize) -> &[Row] {
-        &self.rows[panel * self.n_rows..][..self.n_rows]
+        let copy = |columns| {
+            let mut rows = vec![Row([0.0; PANEL]); n_rows];
+            copy_columns(&mut rows, matrix, width, columns);
+            rows
+        };
+        Self(panels(width).collect::<Vec<_>>().into_par_iter().map(copy).collect())
     }
 }
 
@@ -77,14 +78,14 @@ pub(super) type Factors<'a> = (&'a Csr, Panels);
 
 /// The gradient `xᵀ dy` of `genes`, all mini-batches together, in `sums`, [genes, hidden]; added to what is there where `add`.
 pub(super) fn gradient(sums: &mut [f32], hidden: usize, genes: Range<usize>, mini_batches: &[Factors<'_>], add: bool) {
-    if !add && mini_batches.iter().all(|(_, panels)| panels.n_rows == 0) {
+    if !add && mini_batches.iter().all(|(transposed, _)| transposed.n_cols() == 0) {
         sums.fill(0.0);
     }
     for (p, columns) in panels(hidden).enumerate() {
         let mut sums = Sums { values: sums, stride: hidden, columns, add };
         for (transposed, panels) in mini_batches {
             let mut entries = Entries::new(transposed, genes.clone());
-            for (b, block) in panels.of(p).chunks(BLOCK).enumerate() {
+            for (b, block) in panels.0[p].chunks(BLOCK).enumerate() {
                 gather(&mut sums, &mut entries, block, b * BLOCK);
                 sums.add = true;
             }
@@ -136,12 +137,12 @@ fn part(rows: &Csr, within: Range<usize>, matrix: &[f32], columns: Range<usize>,
     let width = bias.len();
     let mut sums = vec![Row(padded(&bias[columns.clone()])); within.len()];
     let mut entries = Entries::new(rows, within);
-    let mut block = Vec::with_capacity(BLOCK);
+    let mut block = vec![Row([0.0; PANEL]); BLOCK.min(rows.n_cols())];
     for (b, matrix) in matrix.chunks(BLOCK * width).enumerate() {
-        block.clear();
-        block.extend(panel(matrix, width, columns.clone()));
+        let block = &mut block[..matrix.len() / width];
+        copy_columns(block, matrix, width, columns.clone());
         let values = as_values(&mut sums);
-        gather(&mut Sums { values, stride: PANEL, columns: 0..PANEL, add: true }, &mut entries, &block, b * BLOCK);
+        gather(&mut Sums { values, stride: PANEL, columns: 0..PANEL, add: true }, &mut entries, block, b * BLOCK);
     }
     sums
 }
@@ -399,7 +400,7 @@ mod tests {
         for (columns, add) in [(0..64, false), (64..100, true)] {
             let mut sums = [numbers(40 * 100), numbers(40 * 100)];
             let [chosen, avx2] = &mut sums;
-            for (first, block) in [(0, &panels.of(columns.start / PANEL)[..15]), (15, &panels.of(columns.start / PANEL)[15..])] {
+            for (first, block) in [(0, &panels.0[columns.start / PANEL][..15]), (15, &panels.0[columns.start / PANEL][15..])] {
                 let mut entries = [Entries::new(&x, 0..40), Entries::new(&x, 0..40)];
                 if first > 0 {
                     entries

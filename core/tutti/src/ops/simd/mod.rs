@@ -66,7 +66,7 @@ macro_rules! per_isa {
     };
 }
 
-use per_isa;
+pub(super) use per_isa;
 
 /// Numbers of one Adam step, the same for all elements.
 #[derive(Debug, Clone, Copy)]

@@ -20,6 +20,7 @@ use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
 use ndarray::Array2;
+use rayon::prelude::*;
 
 pub use config::{Embedding, LclConfig, Mode, Preset, Validation};
 
@@ -191,7 +192,7 @@ impl Lcl {
     /// NT-Xent between the partners, the mean over the mini-batches.
     fn contrast(&self, prepared: &Pairs, z: &[Tensor]) -> Result<Tensor> {
         let n = prepared.n_pairs;
-        let each = z.iter().zip(&prepared.relations).map(|(z, relations)| {
+        let each = z.par_iter().zip(&prepared.relations).map(|(z, relations)| {
             let config = NtXentConfig {
                 temperature: self.config.temperature,
                 hard_negative_beta: 0.0,
@@ -294,10 +295,10 @@ pub struct Pairs {
     relations: Vec<Option<Relations>>,
 }
 
-fn mean(losses: impl ExactSizeIterator<Item = Result<Tensor>>) -> Result<Tensor> {
-    let n = losses.len() as f64;
-    let losses = losses.collect::<Result<Vec<_>>>()?;
-    Ok((Tensor::stack(&losses, 0)?.sum(0)? / n)?)
+/// The mean over the mini-batches, whose losses are small and found side by side.
+fn mean(losses: impl IndexedParallelIterator<Item = Result<Tensor>>) -> Result<Tensor> {
+    let losses = losses.collect::<Vec<_>>().into_iter().collect::<Result<Vec<_>>>()?;
+    Ok((Tensor::stack(&losses, 0)?.sum(0)? / losses.len() as f64)?)
 }
 
 impl System for Lcl {
@@ -371,7 +372,7 @@ impl System for Lcl {
                 let (labelled, unlabelled) = (z.narrow(0, 0, n_labelled)?, z.narrow(0, n_labelled, prepared.n_unlabelled)?);
                 entropy_penalty(&unlabelled, &labelled, self.config.temperature)
             };
-            terms.add("entropy", self.config.entropy_weight, mean(z.iter().map(penalty))?);
+            terms.add("entropy", self.config.entropy_weight, mean(z.par_iter().map(penalty))?);
         }
         Ok(terms)
     }
