@@ -7,6 +7,7 @@ pub(crate) mod alignment;
 pub mod batch_norm;
 pub mod chain;
 pub mod elementwise;
+pub(crate) mod entropy;
 pub mod factored;
 pub(crate) mod gene_attention;
 mod known;
