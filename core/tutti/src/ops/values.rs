@@ -37,3 +37,24 @@ pub(crate) fn with_cpu_f32<R>(x: &Tensor, f: impl FnOnce(&[f32]) -> R) -> candle
         _ => candle_core::bail!("the tensor is not in CPU memory"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+
+    use super::*;
+    use crate::threads::Threads;
+
+    #[test]
+    fn column_sums_equal_the_plain_loop_for_any_width_and_number_of_threads() {
+        for (n, d) in [(7, 1), (40, 256), (33, 600), (0, 5), (3, 0)] {
+            let values: Vec<f32> = (0..n * d).map(|i| ((i * 37) % 101) as f32 / 50.0 - 1.0).collect();
+            let x = Tensor::from_vec(values.clone(), (n, d), &Device::Cpu).unwrap();
+            let run = |threads| Threads::new(threads).unwrap().run(|| column_sums(&x).unwrap().to_vec1::<f32>().unwrap());
+            let found = run(1);
+            assert_eq!(found, run(3));
+            let expected: Vec<f32> = (0..d).map(|j| (0..n).map(|i| values[i * d + j]).fold(0.0, |sum, v| sum + v)).collect();
+            assert_eq!(found, expected);
+        }
+    }
+}
