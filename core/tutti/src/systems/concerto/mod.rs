@@ -81,10 +81,9 @@ impl Concerto {
     /// takes all cells as one.
     ///
     /// # Errors
-    /// Settings out of range; a column that is missing or incomplete.
+    /// Settings out of range; a column that is missing or incomplete; batches of too few cells.
     pub fn new(cells: &Cells<'_>, batch: Option<&str>, config: ConcertoConfig, device: &Device) -> Result<Self> {
         config.validate()?;
-        let n_epochs = config.epochs_of(&batch_sizes(cells, batch)?);
         let (codes, batches) = match batch {
             Some(name) => {
                 let column = cells.column(name)?.drop_unused();
@@ -92,8 +91,13 @@ impl Concerto {
             }
             None => (vec![0; cells.n_cells()], vec!["all".to_owned()]),
         };
+        let sizes = batch_sizes(cells, batch)?;
+        if config.n_batches(&sizes) == 0 {
+            let problem = format!("no batch has the {MIN_CELLS} cells that a mini-batch needs");
+            return Err(Error::data(problem, "give more cells, or a column of larger batches"));
+        }
         let parameters = Parameters::new(device, Rng::new(config.seed));
-        let config = ConcertoConfig { n_epochs: Some(n_epochs), ..config };
+        let config = ConcertoConfig { n_epochs: Some(config.epochs_of(&sizes)), ..config };
         let mut model = Self::build(config, cells.gene_names().to_vec(), batches, parameters)?;
         model.training = Some(codes);
         Ok(model)

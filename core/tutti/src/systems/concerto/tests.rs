@@ -139,6 +139,9 @@ fn what_cannot_be_trained_is_told() {
     let new = |batch, config| Concerto::new(&cells, batch, config, &Device::Cpu).map(|_| ()).unwrap_err().to_string();
     assert!(new(Some("donor"), small()).contains("donor"));
     assert!(new(None, ConcertoConfig { dropout: 1.0, ..small() }).contains("dropout"));
+    let apart = cells.clone().with_column("cell", Categorical::from_values(cells.cell_names().iter().map(Some))).unwrap();
+    let alone = Concerto::new(&apart, Some("cell"), small(), &Device::Cpu).map(|_| ()).unwrap_err().to_string();
+    assert!(alone.contains("no batch has the 4 cells"), "{alone}");
     let warnings = Concerto::warnings(&cells, Some("batch"), &ConcertoConfig::preset(Preset::Paper)).unwrap();
     assert!(warnings.len() == 1 && warnings[0].contains("raise `n_epochs` (3)"), "{warnings:?}");
     assert!(Concerto::warnings(&cells, None, &ConcertoConfig { n_epochs: Some(300), ..small() }).unwrap().is_empty());
