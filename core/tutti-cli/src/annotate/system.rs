@@ -350,6 +350,8 @@ fn concerto(task: &Task<'_>, config: &ConcertoConfig, reporter: &mut Reporter) -
         trained.model.save(path, pair.prepared.preprocessing, &trained.history)?;
     }
     let embedding = task.threads()?.run(|| trained.model.embed(pair.cells.source()))?;
+    // With the number of epochs, where that was left to the data.
+    let config = trained.model.config();
     let (epochs, last) = (trained.history.epochs.len(), trained.history.epochs.last().map_or(f64::NAN, |e| e.loss));
     let (seconds, how) = (trained.train_seconds, voters(arguments));
     let method = vec![format!("concerto, {epochs} epochs in {seconds:.1} s, last loss {last:.4}; {how}")];

@@ -8,13 +8,14 @@ use ndarray::Array2;
 use super::{Activation, Kernels, Norm, NormActivation, Parameters, Pass, RunningStatistics};
 use crate::data::Csr;
 use crate::error::Result;
+use crate::ops::batch_norm::EPS;
 use crate::ops::chain::Chain;
 use crate::ops::gene_attention::{
     Attention, ValueStatistics, attention_weights, gene_attention, gene_attention_plain, gene_attention_step,
 };
 use crate::ops::sparse_batch::SparseBatch;
 
-/// Half the range of the initial embedding of genes, that of Keras.
+/// Initial embeddings of genes are drawn evenly from minus this to this, as in Keras.
 const EMBEDDING_RANGE: f64 = 0.05;
 
 /// The teacher's encoder of one assay (Concerto; Yang et al. 2022, Methods, as its code has it): the values of all genes, zeros among them, are normalised
@@ -90,7 +91,7 @@ impl GeneAttention {
             self.values.follow_values(&[mean as f32], &[variance as f32], n as usize)?;
             (mean, variance)
         };
-        Ok(ValueStatistics { mean: mean as f32, rstd: (1.0 / (variance + crate::ops::batch_norm::EPS).sqrt()) as f32 })
+        Ok(ValueStatistics { mean: mean as f32, rstd: (1.0 / (variance + EPS).sqrt()) as f32 })
     }
 
     /// The same layers, through which no gradient passes to the parameters.

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use super::simd::{LINE, with_columns};
 use super::written::by_chunks;
 
 /// A factor of a product: row-major values, taken transposed where flagged.
@@ -80,29 +81,14 @@ fn tiles((m, n): (usize, usize)) -> impl ParallelIterator<Item = (Range<usize>, 
 /// Rows from which on a transposed `b` is worth a copy.
 const TURNED_FROM: usize = 32;
 
-/// Side of the blocks of [`turned`]: a line of the cache.
-const BLOCK: usize = 16;
-
 /// `b` as it would be stored plain, [k, n], where it is not: tiles copy it column by column otherwise, each anew and from a line of the cache per
 /// number.
 fn turned(b: Factor<'_>, (m, n, k): (usize, usize, usize)) -> Option<Vec<f32>> {
     if !b.transposed || m < TURNED_FROM || n * k == 0 {
         return None;
     }
-    let (out, _) = by_chunks(k * n, BLOCK * n, |c, out| {
-        let (first, height) = (c * BLOCK, out.len() / n);
-        for j in (0..n).step_by(BLOCK) {
-            let width = BLOCK.min(n - j);
-            let mut block = [[0f32; BLOCK]; BLOCK];
-            for (l, row) in b.values[j * k..].chunks(k).take(width).enumerate() {
-                row[first..first + height].iter().enumerate().for_each(|(i, v)| block[i][l] = *v);
-            }
-            for (row, line) in out.chunks_exact_mut(n).zip(&block) {
-                row[j..j + width].copy_from_slice(&line[..width]);
-            }
-        }
-    });
-    Some(out)
+    let task = |c: usize, out: &mut [f32]| with_columns(out, b.values, k, c * LINE, |out, v| *out = v);
+    Some(by_chunks(k * n, LINE * n, task).0)
 }
 
 /// Where the product goes.

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use super::known;
 use super::matmul::{matmul, plain, transposed};
-use super::simd::{add_transposed, exp_masked, masked_max, scaled_difference, sum};
+use super::simd::{exp_masked, masked_max, scaled_difference, sum, with_columns};
 use super::unit_rows::{UnitRows, unit};
 use super::values::with_cpu_f32;
 use crate::error::Result;
@@ -195,7 +195,7 @@ impl Views {
             let n_rows = out.len() / d;
             // A similarity appears in the row of either of its ends.
             let mut both = weights[first * rows..(first + n_rows) * rows].to_vec();
-            add_transposed(&mut both, weights, rows, first);
+            with_columns(&mut both, weights, rows, first, |out, v| *out += v);
             matmul(out, plain(&both), plain(&self.rows.values), (n_rows, d, rows), 1.0, false);
             self.rows.backward(first, out);
         });

@@ -9,6 +9,7 @@ use rayon::prelude::*;
 
 use super::super::matmul::{matmul, matmul_parallel, plain, transposed};
 use super::super::simd::{add_row, add_scaled, add_scaled_f64, attention_score_backward, dot, tanh_backward};
+use super::super::sparse_batch::SparseBatch;
 use super::forward::{CHUNK, Pooled};
 use super::{Attention, ValueStatistics};
 use crate::data::Csr;
@@ -79,10 +80,10 @@ struct Part {
     shift: f64,
 }
 
-pub(super) fn backward(rows: &Csr, embedding: &[f32], pooled: &Pooled, grad: &[f32]) -> Found {
-    let (n_genes, d) = (rows.n_cols(), pooled.values.bias.len());
+pub(super) fn backward(batch: &SparseBatch, embedding: &[f32], pooled: &Pooled, grad: &[f32]) -> candle_core::Result<Found> {
+    let (n_genes, d) = (batch.rows().n_cols(), pooled.values.bias.len());
     let cells = Cells::new(pooled, grad, d);
-    let by_gene = ByGene::new(rows, pooled);
+    let by_gene = ByGene::new(batch, pooled)?;
     let (mut to_embedding, mut to_projected) = (vec![0f32; n_genes * d], vec![0f32; n_genes * d]);
     let parts: Vec<Part> = to_embedding
         .par_chunks_mut(CHUNK * d)
@@ -113,7 +114,7 @@ pub(super) fn backward(rows: &Csr, embedding: &[f32], pooled: &Pooled, grad: &[f
     }
     let weight = &pooled.values.weight;
     matmul_parallel(&mut found.embedding, plain(&to_projected), transposed(weight), (n_genes, d, d), 1.0, true);
-    found
+    Ok(found)
 }
 
 /// `aᵀ b`, [d, d], of a, b [n, d] of many rows.
@@ -133,16 +134,19 @@ fn product_of_genes(a: &[f32], b: &[f32], d: usize) -> Vec<f32> {
 }
 
 /// Expression and attention by gene, [n_genes, n]: the places of both are the same.
-struct ByGene {
-    expression: Csr,
+struct ByGene<'a> {
+    expression: &'a Csr,
     attention: Csr,
 }
 
-impl ByGene {
-    fn new(rows: &Csr, pooled: &Pooled) -> Self {
-        let mut attention = rows.clone();
+impl<'a> ByGene<'a> {
+    fn new(batch: &'a SparseBatch, pooled: &Pooled) -> candle_core::Result<Self> {
+        let Some(expression) = batch.transposed() else {
+            candle_core::bail!("a gradient was asked of a mini-batch prepared without one");
+        };
+        let mut attention = batch.rows().clone();
         attention.values_mut().copy_from_slice(&pooled.attention);
-        Self { expression: rows.transpose(), attention: attention.transpose() }
+        Ok(Self { expression, attention: attention.transpose() })
     }
 }
 
@@ -162,7 +166,7 @@ impl<'a> Gene<'a> {
         Self { gene, embedding: of(embedding), projected: of(&pooled.projected), zero: pooled.zero[gene], pooled }
     }
 
-    fn backward(&self, by_gene: &ByGene, cells: &Cells, to_embedding: &mut [f32], to_projected: &mut [f32], part: &mut Part) {
+    fn backward(&self, by_gene: &ByGene<'_>, cells: &Cells, to_embedding: &mut [f32], to_projected: &mut [f32], part: &mut Part) {
         let (d, values) = (self.embedding.len(), &self.pooled.values);
         let shift = f64::from(values.shift);
         let mut through_score = |value: f32, score: f32, part: &mut Part| {

@@ -78,8 +78,8 @@ pub fn gene_attention_step(x: &Arc<SparseBatch>, parameters: &Attention, statist
     let (x, parameters) = (x.clone(), parameters.clone());
     Ok(Step::new(pooled.tensor()?, move |grad| {
         let found = with_cpu_f32(&parameters.embedding.tensor, |embedding| {
-            with_cpu_f32(grad, |grad| backward::backward(x.rows(), embedding, &pooled, grad))
-        })??;
+            with_cpu_f32(grad, |grad| backward::backward(&x, embedding, &pooled, grad))
+        })???;
         found.leave(&parameters, statistics)?;
         Ok(None)
     }))

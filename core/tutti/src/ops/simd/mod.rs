@@ -128,22 +128,23 @@ per_isa! {
     }
 }
 
-/// Side of the blocks of [`add_transposed`]: a line of the cache.
-const BLOCK: usize = 16;
+/// Numbers in a line of the cache, the side of the blocks of [`with_columns`].
+pub(super) const LINE: usize = 16;
 
-/// Adds to `out`, [k, n], the columns `first..first + k` of `square`, [n, n], as rows. By blocks, so that whole lines of the cache are read and written:
-/// those of a column lie in few places of the cache where n is a power of two.
-pub(crate) fn add_transposed(out: &mut [f32], square: &[f32], n: usize, first: usize) {
-    let mut block = [[0f32; BLOCK]; BLOCK];
-    for (b, rows) in out.chunks_mut(BLOCK * n).enumerate() {
-        let (start, width) = (first + b * BLOCK, rows.len() / n);
-        for j in (0..n).step_by(BLOCK) {
-            let height = BLOCK.min(n - j);
-            for (k, line) in square[j * n..].chunks(n).take(height).enumerate() {
-                line[start..start + width].iter().enumerate().for_each(|(i, v)| block[i][k] = *v);
+/// Puts the columns of `matrix`, [n, width], from `first` on into the rows of `out`, [k, n]. By blocks, so that whole lines of the cache are read and
+/// written: those of a column lie in few places of the cache where the width is a power of two.
+pub(crate) fn with_columns(out: &mut [f32], matrix: &[f32], width: usize, first: usize, put: impl Fn(&mut f32, f32)) {
+    let n = matrix.len() / width.max(1);
+    let mut block = [[0f32; LINE]; LINE];
+    for (b, rows) in out.chunks_mut(LINE * n.max(1)).enumerate() {
+        let columns = first + b * LINE..first + b * LINE + rows.len() / n;
+        for j in (0..n).step_by(LINE) {
+            let height = LINE.min(n - j);
+            for (k, line) in matrix[j * width..].chunks(width).take(height).enumerate() {
+                line[columns.clone()].iter().enumerate().for_each(|(i, v)| block[i][k] = *v);
             }
             for (row, line) in rows.chunks_exact_mut(n).zip(&block) {
-                row[j..j + height].iter_mut().zip(line).for_each(|(out, v)| *out += v);
+                row[j..j + height].iter_mut().zip(line).for_each(|(out, v)| put(out, *v));
             }
         }
     }
@@ -270,13 +271,13 @@ mod tests {
     }
 
     #[test]
-    fn columns_are_added_as_rows() {
-        for (n, first, k) in [(5, 1, 3), (16, 0, 16), (40, 7, 33)] {
-            let square: Vec<f32> = (0..n * n).map(|i| i as f32).collect();
+    fn columns_are_put_into_rows() {
+        for (n, width, first, k) in [(5, 5, 1, 3), (16, 16, 0, 16), (40, 40, 7, 33), (3, 50, 20, 30), (33, 2, 1, 1)] {
+            let matrix: Vec<f32> = (0..n * width).map(|i| i as f32).collect();
             let mut out: Vec<f32> = (0..k * n).map(|i| 0.5 * i as f32).collect();
-            add_transposed(&mut out, &square, n, first);
+            with_columns(&mut out, &matrix, width, first, |out, v| *out += v);
             for (p, v) in out.iter().enumerate() {
-                assert_eq!(*v, 0.5 * p as f32 + square[p % n * n + first + p / n]);
+                assert_eq!(*v, 0.5 * p as f32 + matrix[p % n * width + first + p / n]);
             }
         }
     }

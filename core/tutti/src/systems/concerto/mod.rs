@@ -4,9 +4,8 @@
 //! code: the attention has W and b, and its output a tanh. Differences from both: the loss is the mean over all anchors (the code adds the two views, the paper
 //! halves them; Adam is blind to the factor); batch normalisation has PyTorch's epsilon 1e-5 and momentum 0.1 (Keras: 1e-3, 0.01), dense layers start at Kaiming's
 //! normal weights (Keras: Glorot's even ones); each cell is seen once per epoch (the code shuffles within 10,000 cells); the learning rate falls over all of
-//! training (`decay_steps`; in the code it has fallen after a fixed number of mini-batches), of which small data have more than 3 epochs
-//! (`n_epochs`). The attention is evaluated on the values that are not zero, which gives the same as over all
-//! genes.
+//! training (`decay_steps`: in the code it has fallen after a fixed number of mini-batches); few cells are seen more than three times (`n_epochs`). The attention
+//! is evaluated on the values that are not zero, which gives the same as over all genes.
 //!
 //! Trained on one assay. Not here yet: several assays and missing ones, the classifier on the teacher with its adaptation to other tissues.
 
